@@ -1,0 +1,1152 @@
+"""A mail provider on loopback: SMTP and IMAP on real sockets, with a real provider's rules.
+
+The tests, the demo and the benchmarks send through it what they would send to Tencent or to
+Office 365, and it refuses what those refuse, in the same phase and with the same words::
+
+    with Provider({'sales@a.com': 'secret'}, rule='tencent') as provider:
+        # an SMTP client logs in on provider.smtp_host, provider.smtp_port ...
+        provider.wait_for(1)
+        assert provider.mails[0].mail_from == 'sales@a.com'
+
+SMTP is served by aiosmtpd. IMAP is served by pymap, imported only when ``imap=True``: either 0.27,
+the newest release for Python 3.10, or 0.36, which needs Python 3.11. Nothing here imports Odoo.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import ipaddress
+import itertools
+import logging
+import re
+import smtplib
+import socket
+import ssl
+import struct
+import tempfile
+import threading
+import uuid
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from email import message_from_bytes, policy
+from email.message import EmailMessage, Message
+from email.parser import BytesHeaderParser
+from pathlib import Path
+from typing import Any
+
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+
+HOST = "127.0.0.1"
+
+#: The SMTP phases in which :meth:`Provider.fail` can break a session.
+PHASES = ("connect", "ehlo", "auth", "mail", "rcpt", "data", "end_of_data", "between")
+_PHASE_OF_VERB = {
+    "EHLO": "ehlo",
+    "HELO": "ehlo",
+    "AUTH": "auth",
+    "MAIL": "mail",
+    "RCPT": "rcpt",
+    "DATA": "data",
+}
+# A client tries another verb or mechanism after a refusal (HELO after EHLO, LOGIN after PLAIN);
+# a provider that is out of order refuses those in the same session too.
+_PHASES_THAT_STAY_BROKEN = ("ehlo", "auth")
+
+_REPLIES = {
+    "421": "421 HL:ICC",  # NetEase: too many connections from this client
+    "451": "451 MI:SFQ",  # NetEase: too many mails in a short time
+    "535": "535 5.7.8 Authentication credentials invalid",  # RFC 4954, section 6
+}
+_AUTH_FAILED = _REPLIES["535"]
+_AUTH_REQUIRED = "530 5.7.0 Authentication required"  # RFC 4954, section 6
+_NO_MAILBOX = "550 Mailbox not found"
+_RETURN_PATH = re.compile(rb"^Return-Path:[^\n]*\n(?:[ \t][^\n]*\n)*", re.IGNORECASE | re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Who may send as whom at one provider, and how the refusal reads.
+
+    ``phase`` is the SMTP phase of the refusal: ``mail``, ``rcpt`` or ``data`` (after the end of
+    the data). ``checks`` names what is compared with the account: the ``envelope`` (MAIL FROM),
+    the From ``header`` (only in phase ``data``), ``both`` or ``none``. ``scope`` tells whether
+    the whole ``address`` must match or its ``domain`` only.
+
+    ``reply`` may hold ``{mail_from}`` and ``{login}``. The wordings are the ones users of these
+    providers report publicly.
+    """
+
+    name: str
+    phase: str
+    reply: str
+    checks: str = "envelope"
+    scope: str = "address"
+
+    def allows(self, own: Collection[str], mail_from: str, header_from: Collection[str]) -> bool:
+        """Tell whether an account that owns the addresses ``own`` may send this.
+
+        ``own`` and the addresses compared with it are taken case-insensitively. An empty
+        ``mail_from`` (``<>``) is nobody's address, hence refused wherever the envelope is
+        checked, as Yandex refuses it. ``header_from`` is only looked at by the rules that check
+        the header; an absent or unreadable From header is refused by them.
+        """
+        owned = {self._comparable(address) for address in own}
+        if self.checks in ("envelope", "both") and self._comparable(mail_from) not in owned:
+            return False
+        if self.checks in ("header", "both"):
+            return bool(header_from) and all(self._comparable(a) in owned for a in header_from)
+        return True
+
+    def refusal(self, login: str, mail_from: str) -> str:
+        """Return the reply with this session's addresses filled in."""
+        return self.reply.format(login=login, mail_from=mail_from)
+
+    def _comparable(self, address: str) -> str:
+        address = address.lower()
+        return _domain(address) if self.scope == "domain" else address
+
+
+#: The rules by name: one for each row of the public table of refusals, and ``any``, which lets
+#: an account send as anybody.
+RULES: dict[str, Rule] = {
+    rule.name: rule
+    for rule in (
+        Rule("any", "mail", "250 OK", checks="none"),
+        # Tencent exmail and QQ Mail
+        Rule("tencent", "mail", "501 mail from address must be same as authorization user"),
+        # NetEase 163 and its enterprise mail
+        Rule("netease", "mail", "553 Mail from must equal authorized user"),
+        Rule("yandex", "mail", "553 5.7.1 Sender address rejected: not owned by auth user."),
+        # reject_sender_login_mismatch; smtpd_delay_reject defers the answer to RCPT TO
+        Rule(
+            "postfix",
+            "rcpt",
+            "553 5.7.1 <{mail_from}>: Sender address rejected: not owned by user {login}",
+        ),
+        Rule("aliyun_440", "mail", "440 mail from account doesn't conform with authentication"),
+        Rule("aliyun_501", "mail", '501 "MAIL FROM" is non-local account'),
+        Rule(
+            "office365",
+            "data",
+            "550 5.7.60 SMTP; Client does not have permissions to send as this sender",
+            checks="both",
+        ),
+        Rule(
+            "office365_storedrv",
+            "data",
+            "554 5.2.0 STOREDRV.Submission.Exception:SendAsDeniedException."
+            "MapiExceptionSendAsDenied",
+            checks="both",
+        ),
+        Rule(
+            "exchange",
+            "data",
+            "550 5.7.1 Client does not have permissions to send as this sender",
+            checks="both",
+        ),
+        Rule(
+            "unnamed_552",
+            "mail",
+            "552 the from address and the authenticated user must be the same email",
+        ),
+        # The report does not name the phase; its words speak of the domain alone.
+        Rule(
+            "unnamed_550",
+            "mail",
+            "550 From domain must match authenticated domain",
+            scope="domain",
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Mail:
+    """A mail the provider accepted, as it came through the socket.
+
+    ``login`` is the account that submitted it, ``''`` without authentication. ``mail_from`` is
+    the envelope sender, ``''`` for ``<>``. ``data`` are the bytes after dot-unstuffing (RFC 5321,
+    section 4.5.2), empty with ``keep_data=False``. ``session`` numbers the SMTP connections.
+    """
+
+    login: str
+    mail_from: str
+    rcpt_tos: tuple[str, ...]
+    data: bytes
+    session: int
+
+    @functools.cached_property
+    def message(self) -> EmailMessage:
+        """The parsed mail."""
+        return message_from_bytes(self.data, policy=policy.default)
+
+    @property
+    def header_from(self) -> str:
+        """The address in the From header, ``''`` when there is none."""
+        return next(iter(_addresses(self.message, "From")), ("", ""))[1]
+
+    @property
+    def from_name(self) -> str:
+        """The display name in the From header."""
+        return next(iter(_addresses(self.message, "From")), ("", ""))[0]
+
+    @property
+    def reply_to(self) -> str:
+        """The (first) address in the Reply-To header, ``''`` when there is none."""
+        return next(iter(_addresses(self.message, "Reply-To")), ("", ""))[1]
+
+    @property
+    def return_path(self) -> str:
+        """The Return-Path header the sender wrote, without brackets. Not the envelope sender."""
+        return str(self.message.get("Return-Path", "")).strip().strip("<>")
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What the provider's own policy refused: a sender, a recipient, a login.
+
+    ``phase`` is ``auth``, ``mail``, ``rcpt`` or ``data``; what that phase does not know yet is
+    ``''``. Faults ordered with :meth:`Provider.fail` are no refusals.
+    """
+
+    login: str
+    mail_from: str
+    rcpt: str
+    header_from: str
+    phase: str
+    reply: str
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account: its login, its password and the addresses it may send from."""
+
+    login: str
+    password: str
+    address: str
+    send_as: frozenset[str] = frozenset()
+
+    @property
+    def own(self) -> frozenset[str]:
+        """All addresses the account may send from, lower case."""
+        return self.send_as | {self.address} - {""}
+
+
+@dataclass
+class _Fault:
+    """One order given to :meth:`Provider.fail`; ``times`` counts down, None never ends."""
+
+    phase: str
+    action: str
+    times: int | None
+    after: int
+
+    def strikes(self) -> bool:
+        """Count one occurrence of the phase and tell whether the fault hits it."""
+        if self.after:
+            self.after -= 1
+            return False
+        if self.times is None:
+            return True
+        self.times -= 1
+        return self.times >= 0
+
+
+class Provider:
+    """A provider's SMTP (and IMAP) service on 127.0.0.1, on ports the system chooses.
+
+    :param accounts: password by login. A login is an address, or a name such as ``apikey`` whose
+        address ``identity`` gives.
+    :param rule: a name in :data:`RULES` or a :class:`Rule`: what the provider lets through.
+    :param identity: address by login, for the logins that are no address.
+    :param send_as: by login, the other addresses it may send from (aliases, "Send As"). Mail to
+        one of these that has no account of its own lands in that login's mailbox.
+    :param catch_all: by domain, the account's address that gets what nobody else there gets.
+    :param tls: ``none``, ``starttls`` (required before AUTH and MAIL, RFC 3207) or ``ssl``
+        (RFC 8314). ``ssl`` holds for IMAP as well; with ``starttls`` IMAP is plain.
+    :param delay: seconds added to the greeting and to each SMTP command.
+    :param require_auth: refuse MAIL FROM without a login. When False, a session without a login
+        is not checked by the rule; one with a login is.
+    :param imap: serve the mailboxes over IMAP.
+    :param smtputf8: offer SMTPUTF8 (RFC 6531). Off by default, as at the Chinese providers, so
+        that an address that is not ASCII fails here as it fails there. Names and bodies in any
+        language need no more than 8BITMIME, which is always offered.
+    :param keep_data: False records envelopes only and fills no mailbox by SMTP: memory stays
+        flat in a benchmark.
+    :param quiet: keep aiosmtpd's own log (``mail.log``) to errors.
+    :raises ValueError: unknown ``rule`` or ``tls``, or a catch-all without its account.
+
+    Every method may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        accounts: Mapping[str, str],
+        rule: str | Rule = "tencent",
+        *,
+        identity: Mapping[str, str] | None = None,
+        send_as: Mapping[str, Collection[str]] | None = None,
+        catch_all: Mapping[str, str] | None = None,
+        tls: str = "none",
+        delay: float = 0.0,
+        require_auth: bool = True,
+        imap: bool = False,
+        smtputf8: bool = False,
+        keep_data: bool = True,
+        quiet: bool = True,
+    ) -> None:
+        if isinstance(rule, str) and rule not in RULES:
+            raise ValueError(f"unknown rule {rule!r}: one of {', '.join(RULES)}")
+        if tls not in ("none", "starttls", "ssl"):
+            raise ValueError(f"unknown tls {tls!r}: none, starttls or ssl")
+        self.rule = RULES[rule] if isinstance(rule, str) else rule
+        self.tls = tls
+        self.delay = delay
+        self.require_auth = require_auth
+        self.smtputf8 = smtputf8
+        self.keep_data = keep_data
+        self.quiet = quiet
+        self.smtp_host = self.imap_host = HOST
+        self.smtp_port = self.imap_port = 0
+        self.certificate: Path | None = None  # PEM, while started with TLS
+
+        self._changed = threading.Condition(threading.RLock())
+        self._accounts: dict[str, Account] = {}
+        self._catch_all: dict[str, str] = {}
+        self._mailboxes: dict[str, list[bytes]] = {}
+        self._faults: list[_Fault] = []
+        self._session_numbers = itertools.count(1)
+        self.clear()
+
+        self._running: contextlib.ExitStack | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._connections: set[asyncio.BaseTransport] = set()
+        self._with_imap = imap
+        self._imap: _Imap | None = None
+
+        for login, password in accounts.items():
+            self.add_account(
+                login,
+                password,
+                identity=(identity or {}).get(login),
+                send_as=(send_as or {}).get(login, ()),
+            )
+        for domain, mailbox in (catch_all or {}).items():
+            self.set_catch_all(domain, mailbox)
+
+    # -- life ---------------------------------------------------------------------------------
+
+    def start(self) -> Provider:
+        """Open the ports and serve. After :meth:`stop` the same ports are taken again, so that
+        an outage can be played; the IMAP mailboxes then come back with all mails unseen.
+
+        :raises RuntimeError: already started, or ``imap=True`` without pymap.
+        :raises OSError: a former port belongs to somebody else by now.
+        """
+        if self._running is not None:
+            raise RuntimeError("the provider is already started")
+        with contextlib.ExitStack() as stack:
+            context = None
+            if self.tls != "none":
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="provider-"))
+                self.certificate, context = _server_tls(Path(folder))
+                stack.callback(setattr, self, "certificate", None)
+            if self._with_imap:
+                self._imap = _Imap()
+                stack.callback(setattr, self, "_imap", None)
+                for account in self._accounts.values():
+                    self._imap.add_account(account)
+            if self.quiet:
+                stack.enter_context(_quiet_log)
+            smtp_socket = stack.enter_context(_listen(self.smtp_port))
+            imap_socket = stack.enter_context(_listen(self.imap_port)) if self._imap else None
+            self._loop = asyncio.new_event_loop()
+            stack.callback(setattr, self, "_loop", None)
+            stack.callback(self._loop.close)
+            self._loop.set_exception_handler(_report_exception)
+            thread = threading.Thread(
+                target=self._loop.run_forever, name="mail provider", daemon=True
+            )
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(self._loop.call_soon_threadsafe, self._loop.stop)
+            stack.callback(lambda: self._in_loop(self._close()))
+            self._in_loop(self._serve(smtp_socket, imap_socket, context))
+            self.smtp_port = smtp_socket.getsockname()[1]
+            self.imap_port = imap_socket.getsockname()[1] if imap_socket else 0
+            self._running = stack.pop_all()
+        return self
+
+    def stop(self) -> None:
+        """Drop all connections, end the thread, free ports and files. Twice is harmless."""
+        running, self._running = self._running, None
+        if running is not None:
+            running.close()
+
+    def __enter__(self) -> Provider:
+        return self.start()
+
+    def __exit__(self, *_exc: object) -> None:
+        self.stop()
+
+    # -- accounts and mailboxes ---------------------------------------------------------------
+
+    def add_account(
+        self,
+        address: str,
+        password: str,
+        *,
+        identity: str | None = None,
+        send_as: Collection[str] = (),
+    ) -> None:
+        """Create an account with its mailbox, or replace the one that has this login.
+
+        :param address: the login; an address, or a name with its address in ``identity``.
+            A name without an address owns no mailbox and may send from ``send_as`` only.
+        """
+        own = (identity or (address if "@" in address else "")).lower()
+        account = Account(address, password, own, frozenset(a.lower() for a in send_as))
+        with self._changed:
+            self._accounts[address.lower()] = account
+            if own:
+                self._mailboxes.setdefault(own, [])
+            if self._imap:
+                self._imap.add_account(account)
+
+    def set_catch_all(self, domain: str, mailbox: str | None) -> None:
+        """Let the account ``mailbox`` catch what else comes to ``domain``; None ends that.
+
+        :raises ValueError: no account has the address ``mailbox``.
+        """
+        with self._changed:
+            if mailbox is None:
+                self._catch_all.pop(domain.lower(), None)
+            elif mailbox.lower() in self._mailboxes:
+                self._catch_all[domain.lower()] = mailbox.lower()
+            else:
+                raise ValueError(f"catch-all of {domain}: no account has the address {mailbox}")
+
+    def mailbox_of(self, recipient: str) -> str | None:
+        """Return the address of the mailbox that gets mail for ``recipient``: its own, else the
+        one of the account it is an alias of, else its domain's catch-all, else None."""
+        address = recipient.lower()
+        with self._changed:
+            if address in self._mailboxes:
+                return address
+            for account in self._accounts.values():
+                if address in account.send_as and account.address:
+                    return account.address
+            return self._catch_all.get(_domain(address))
+
+    def hosts(self, domain: str) -> bool:
+        """Tell whether the domain's mailboxes lie here: an account or a catch-all uses it."""
+        domain = domain.lower()
+        with self._changed:
+            return domain in self._catch_all or any(
+                _domain(address) == domain for address in self._mailboxes
+            )
+
+    def deliver(self, recipient: str, data: bytes) -> str | None:
+        """Put ``data`` unchanged into the mailbox for ``recipient``.
+
+        :return: the mailbox's address, None when nobody here gets it.
+        """
+        mailbox = self.mailbox_of(recipient)
+        if mailbox is not None:
+            if self._loop is not None:
+                self._in_loop(self._put(mailbox, data))
+            else:
+                with self._changed:
+                    self._mailboxes[mailbox].append(data)
+        return mailbox
+
+    def mailbox(self, address: str) -> list[bytes]:
+        """Return all mails ever delivered to the mailbox, oldest first, read or not.
+
+        :raises KeyError: there is no such mailbox.
+        """
+        with self._changed:
+            return list(self._mailboxes[address.lower()])
+
+    # -- what was seen ------------------------------------------------------------------------
+
+    @property
+    def mails(self) -> list[Mail]:
+        """The accepted mails in order (a copy)."""
+        with self._changed:
+            return list(self._mails)
+
+    @property
+    def refusals(self) -> list[Refusal]:
+        """What the provider's policy refused, in order (a copy)."""
+        with self._changed:
+            return list(self._refusals)
+
+    @property
+    def commands(self) -> list[tuple[int, str]]:
+        """The SMTP commands in order, each as (session, verb) (a copy)."""
+        with self._changed:
+            return list(self._commands)
+
+    @property
+    def faults(self) -> list[tuple[int, str, str]]:
+        """The faults that struck, in order, each as (session, phase, action) (a copy)."""
+        with self._changed:
+            return list(self._struck)
+
+    @property
+    def logins(self) -> int:
+        """The number of successful SMTP authentications."""
+        return self._logins
+
+    @property
+    def sessions(self) -> int:
+        """The number of SMTP connections."""
+        return self._sessions
+
+    def clear(self) -> None:
+        """Forget what was recorded. Mailboxes, pending faults and session numbers stay."""
+        with self._changed:
+            self._mails: list[Mail] = []
+            self._refusals: list[Refusal] = []
+            self._commands: list[tuple[int, str]] = []
+            self._struck: list[tuple[int, str, str]] = []
+            self._logins = 0
+            self._sessions = 0
+
+    def wait_for(
+        self, condition: int | Callable[[Provider], bool], timeout: float = 10.0
+    ) -> list[Mail]:
+        """Wait until so many mails were accepted, or until ``condition(provider)`` holds.
+
+        :return: the accepted mails.
+        :raises TimeoutError: not within ``timeout`` seconds; tells what came instead.
+        """
+
+        def holds() -> bool:
+            if callable(condition):
+                return condition(self)
+            return len(self._mails) >= condition
+
+        with self._changed:
+            if not self._changed.wait_for(holds, timeout):
+                raise TimeoutError(
+                    f"after {timeout} s: {len(self._mails)} mails, {self._sessions} sessions, "
+                    f"{self._logins} logins, refusals {[r.reply for r in self._refusals]}, "
+                    f"faults {self._struck}"
+                )
+            return list(self._mails)
+
+    # -- playing ------------------------------------------------------------------------------
+
+    def client_context(self) -> ssl.SSLContext:
+        """Return a TLS context for a client that trusts this provider's certificate only.
+
+        :raises RuntimeError: the provider is not started with TLS.
+        """
+        if self.certificate is None:
+            raise RuntimeError("the provider is not started with TLS")
+        return ssl.create_default_context(cafile=str(self.certificate))
+
+    def send_from(
+        self,
+        login: str,
+        mail_from: str,
+        rcpts: str | Collection[str],
+        message: Message | bytes | str,
+        *,
+        timeout: float = 10.0,
+    ) -> dict[str, tuple[int, bytes]]:
+        """Submit a mail through the SMTP port as the account ``login``: the customer answers.
+
+        :return: the recipients that were refused with their replies, as
+            :meth:`smtplib.SMTP.sendmail` does.
+        :raises KeyError: no such account.
+        :raises smtplib.SMTPException: what the provider refuses.
+        """
+        account = self._accounts[login.lower()]
+        rcpts = [rcpts] if isinstance(rcpts, str) else list(rcpts)
+        # Naming the client saves smtplib a look-up of this machine's name.
+        where = {"host": HOST, "port": self.smtp_port, "local_hostname": "localhost"}
+        client = (
+            smtplib.SMTP_SSL(**where, timeout=timeout, context=self.client_context())
+            if self.tls == "ssl"
+            else smtplib.SMTP(**where, timeout=timeout)
+        )
+        with client:
+            if self.tls == "starttls":
+                client.starttls(context=self.client_context())
+            client.login(account.login, account.password)
+            if isinstance(message, Message):
+                return client.send_message(message, mail_from, rcpts)
+            if isinstance(message, bytes):
+                # smtplib mends the line ends of text only; a bare LF ends no line in SMTP.
+                message = re.sub(rb"\r\n|\r|\n", b"\r\n", message)
+            return client.sendmail(mail_from, rcpts, message)
+
+    def fail(self, phase: str, action: str, *, times: int | None = 1, after: int = 0) -> None:
+        """Break the next occurrences of an SMTP phase.
+
+        Phases (:data:`PHASES`): ``connect`` (instead of the greeting), ``ehlo`` (EHLO or HELO),
+        ``auth``, ``mail``, ``rcpt``, ``data`` (the command), ``end_of_data`` (the reply to the
+        mail), ``between`` (after an accepted mail's reply). With STARTTLS a client greets twice:
+        two occurrences of ``ehlo``.
+
+        Actions:
+
+        * ``hang``: never answer; for clients with a short timeout.
+        * ``drop``: reset the connection without an answer. In ``end_of_data`` the mail is not
+          accepted. In ``between`` the connection is closed (FIN) once the reply is out.
+        * ``accept_then_drop``, ``accept_then_hang``: only in ``end_of_data``; the mail is
+          recorded and delivered, and its reply is lost (RFC 1047).
+        * ``421``, ``451``, ``535`` or a literal ``"NNN text"`` in ASCII: that reply. ``421``
+          ends the connection (RFC 5321, section 3.8). In ``connect`` any reply does. In
+          ``between``, ``421`` comes unasked and another reply answers the next command. In
+          ``ehlo`` and ``auth`` the reply holds for the rest of the session, since clients try
+          HELO after EHLO and a second mechanism after the first.
+
+        :param times: how many occurrences to break; None for all that come.
+        :param after: how many occurrences to let pass before.
+        :raises ValueError: unknown phase or action.
+        """
+        if phase not in PHASES:
+            raise ValueError(f"unknown phase {phase!r}: one of {', '.join(PHASES)}")
+        actions = {"hang", "drop", *_REPLIES}
+        if phase == "end_of_data":
+            actions |= {"accept_then_drop", "accept_then_hang"}
+        if action not in actions and not re.fullmatch(r"[2-5]\d\d [ -~]+", action):
+            raise ValueError(
+                f"unknown action {action!r} in {phase}: "
+                f"one of {', '.join(sorted(actions))}, or 'NNN text'"
+            )
+        with self._changed:
+            self._faults.append(_Fault(phase, action, times, after))
+
+    def heal(self) -> None:
+        """Forget the faults that are still to come."""
+        with self._changed:
+            self._faults.clear()
+
+    # -- in the event loop's thread -----------------------------------------------------------
+
+    def _in_loop(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Run ``work`` in the provider's thread and return its result."""
+        assert self._loop is not None
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def _serve(
+        self,
+        smtp_socket: socket.socket,
+        imap_socket: socket.socket | None,
+        context: ssl.SSLContext | None,
+    ) -> None:
+        implicit = context if self.tls == "ssl" else None
+        starttls = context if self.tls == "starttls" else None
+        loop = asyncio.get_running_loop()
+        self._servers = [
+            await loop.create_server(
+                lambda: _SmtpSession(self, loop, starttls), sock=smtp_socket, ssl=implicit
+            )
+        ]
+        if self._imap and imap_socket:
+            for mailbox, mails in self._mailboxes.items():
+                for data in mails:
+                    await self._imap.append(mailbox, data)
+            self._servers.append(
+                await asyncio.start_server(self._serve_imap, sock=imap_socket, ssl=implicit)
+            )
+
+    async def _serve_imap(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert self._imap is not None
+        self._connections.add(writer.transport)
+        try:
+            await self._imap.serve(reader, writer)
+        finally:
+            self._connections.discard(writer.transport)
+
+    async def _close(self) -> None:
+        # First no more connections: a server closed while asyncio accepts one leaks its socket.
+        loop = asyncio.get_running_loop()
+        for server in self._servers:
+            for listening in server.sockets:
+                loop.remove_reader(listening.fileno())
+        # A connection accepted a moment ago takes asyncio some steps to become a transport, and
+        # an ended transport takes some to free its socket.
+        for step in range(8):
+            for transport in list(self._connections):
+                transport.abort()
+            if step == 4:
+                others = asyncio.all_tasks() - {asyncio.current_task()}
+                for task in others:
+                    task.cancel()
+                await asyncio.gather(*others, return_exceptions=True)
+            await asyncio.sleep(0)
+        for server in self._servers:
+            server.close()
+        self._connections.clear()
+
+    async def _put(self, mailbox: str, data: bytes) -> None:
+        if self._imap:
+            await self._imap.append(mailbox, data)
+        with self._changed:
+            self._mailboxes[mailbox].append(data)
+            self._changed.notify_all()
+
+    def _opened(self) -> int:
+        with self._changed:
+            self._sessions += 1
+            self._changed.notify_all()
+            return next(self._session_numbers)
+
+    def _saw(self, session: int, verb: str) -> None:
+        with self._changed:
+            self._commands.append((session, verb))
+            self._changed.notify_all()
+
+    def _fault(self, session: int, phase: str) -> str | None:
+        """Count an occurrence of the phase; return what it shall suffer."""
+        with self._changed:
+            fault = next((f for f in self._faults if f.phase == phase and f.strikes()), None)
+            if fault is None:
+                return None
+            self._struck.append((session, phase, fault.action))
+            self._changed.notify_all()
+            return fault.action
+
+    def _refuse(
+        self,
+        phase: str,
+        reply: str,
+        login: str,
+        mail_from: str = "",
+        rcpt: str = "",
+        header_from: str = "",
+    ) -> str:
+        with self._changed:
+            self._refusals.append(Refusal(login, mail_from, rcpt, header_from, phase, reply))
+            self._changed.notify_all()
+        return reply
+
+    def _authenticate(self, credentials: LoginPassword) -> Account | None:
+        login = credentials.login.decode(errors="replace")
+        password = credentials.password.decode(errors="replace")
+        with self._changed:
+            account = self._accounts.get(login.lower())
+            if account is None or account.password != password:
+                self._refuse("auth", _AUTH_FAILED, login)
+                return None
+            self._logins += 1
+            self._changed.notify_all()
+            return account
+
+    def _check(
+        self,
+        phase: str,
+        account: Account | None,
+        mail_from: str,
+        rcpt: str = "",
+        header_from: Collection[str] = (),
+    ) -> str | None:
+        """Return the rule's refusal if the rule speaks in this phase and refuses."""
+        if account is None or self.rule.phase != phase:
+            return None
+        if self.rule.allows(account.own, mail_from, header_from):
+            return None
+        reply = self.rule.refusal(account.login, mail_from)
+        return self._refuse(phase, reply, account.login, mail_from, rcpt, ", ".join(header_from))
+
+    async def _accept(self, mail: Mail) -> None:
+        if self.keep_data:
+            mailboxes = dict.fromkeys(filter(None, map(self.mailbox_of, mail.rcpt_tos)))
+            for mailbox in mailboxes:
+                await self._put(mailbox, _with_return_path(mail))
+        with self._changed:
+            self._mails.append(mail)
+            self._changed.notify_all()
+
+
+class _SmtpSession(SMTP):
+    """One SMTP connection: who logged in, and the faults ordered for its commands."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        loop: asyncio.AbstractEventLoop,
+        starttls: ssl.SSLContext | None,
+    ) -> None:
+        self.provider = provider
+        self.number = 0
+        self.account: Account | None = None
+        self.accepted = False  # the last command brought an accepted mail
+        self.owed: str | None = None  # the reply that awaits the next command
+        self.stuck: dict[str, str] = {}  # by phase, the fault that stays in this session
+        super().__init__(
+            _Handler(),
+            loop=loop,
+            hostname="localhost",
+            ident="ESMTP",
+            enable_SMTPUTF8=provider.smtputf8,
+            tls_context=starttls,
+            require_starttls=starttls is not None,
+            auth_require_tls=starttls is not None,
+            authenticator=self._login,
+        )
+        self._smtp_methods = {
+            verb: functools.partial(self._step, verb, method)
+            for verb, method in self._smtp_methods.items()
+        }
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.provider._connections.add(transport)
+        super().connection_made(transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.provider._connections.discard(self.transport)
+        self.provider._connections.discard(self._original_transport)
+        super().connection_lost(error)
+
+    @property
+    def login(self) -> str:
+        return self.account.login if self.account else ""
+
+    async def suffer(self, action: str) -> str:
+        """Carry a fault out. Returns the reply to give, if the connection outlives it."""
+        if action.endswith("drop"):
+            # Without lingering the kernel sends RST instead of FIN.
+            self.transport.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
+            self.transport.abort()
+        elif not action.endswith("hang"):
+            reply = _REPLIES.get(action, action)
+            if not reply.startswith("421"):
+                return reply
+            await self.push(reply)
+            self.transport.close()
+        await self._forever()
+        raise AssertionError("unreachable")
+
+    async def _forever(self) -> None:
+        """Wait until the end of the connection cancels this task."""
+        await self.loop.create_future()
+
+    def _login(
+        self, _server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, data: Any
+    ) -> AuthResult:
+        self.account = self.provider._authenticate(data)
+        if self.account is None:
+            return AuthResult(success=False, handled=False, message=_AUTH_FAILED)
+        return AuthResult(success=True, auth_data=data)
+
+    async def _handle_client(self) -> None:
+        """Greet, unless the connection is to fail, and serve."""
+        self.number = self.provider._opened()
+        if self.provider.delay:
+            await asyncio.sleep(self.provider.delay)
+        if action := self.provider._fault(self.number, "connect"):
+            await self.push(await self.suffer(action))
+            self.transport.close()
+            return
+        await super()._handle_client()
+
+    async def _step(self, verb: str, method: Callable[..., Any], arg: str | None) -> None:
+        """Run one command, with the delay and the faults ordered for it."""
+        self.provider._saw(self.number, verb)
+        if self.provider.delay:
+            await asyncio.sleep(self.provider.delay)
+        if self.owed:
+            reply, self.owed = self.owed, None
+            await self.push(reply)
+            return
+        phase = _PHASE_OF_VERB.get(verb, "")
+        action = self.stuck.get(phase) or self.provider._fault(self.number, phase)
+        if action:
+            if phase in _PHASES_THAT_STAY_BROKEN:
+                self.stuck[phase] = action
+            await self.push(await self.suffer(action))
+            return
+        await method(arg)
+        if self.accepted:
+            self.accepted = False
+            await self._between()
+
+    async def _between(self) -> None:
+        action = self.provider._fault(self.number, "between")
+        if action == "drop":
+            # A reset might overtake the reply the client is still reading.
+            self.transport.close()
+            await self._forever()
+        elif action:
+            self.owed = await self.suffer(action)
+
+
+class _Handler:
+    """aiosmtpd's hooks: the provider's policy in the order of the SMTP dialogue."""
+
+    async def handle_MAIL(
+        self,
+        server: _SmtpSession,
+        _session: Session,
+        envelope: Envelope,
+        address: str,
+        options: list[str],
+    ) -> str:
+        provider, mail_from = server.provider, _envelope_sender(address)
+        if provider.require_auth and server.account is None:
+            return provider._refuse("mail", _AUTH_REQUIRED, "", mail_from)
+        if refusal := provider._check("mail", server.account, mail_from):
+            return refusal
+        envelope.mail_from = address
+        envelope.mail_options.extend(options)
+        return "250 OK"
+
+    async def handle_RCPT(
+        self,
+        server: _SmtpSession,
+        _session: Session,
+        envelope: Envelope,
+        address: str,
+        options: list[str],
+    ) -> str:
+        provider, mail_from = server.provider, _envelope_sender(envelope.mail_from)
+        if refusal := provider._check("rcpt", server.account, mail_from, rcpt=address):
+            return refusal
+        if provider.hosts(_domain(address)) and provider.mailbox_of(address) is None:
+            return provider._refuse("rcpt", _NO_MAILBOX, server.login, mail_from, address)
+        envelope.rcpt_tos.append(address)
+        envelope.rcpt_options.extend(options)
+        return "250 OK"
+
+    async def handle_DATA(self, server: _SmtpSession, _session: Session, envelope: Envelope) -> str:
+        provider, mail_from = server.provider, _envelope_sender(envelope.mail_from)
+        action = provider._fault(server.number, "end_of_data")
+        if action and not action.startswith("accept"):
+            return await server.suffer(action)
+        data = envelope.original_content
+        header_from: list[str] = []
+        if provider.rule.checks in ("header", "both"):
+            header = BytesHeaderParser(policy=policy.default).parsebytes(data)
+            header_from = [address for _name, address in _addresses(header, "From")]
+        if refusal := provider._check("data", server.account, mail_from, header_from=header_from):
+            return refusal
+        kept = data if provider.keep_data else b""
+        await provider._accept(
+            Mail(server.login, mail_from, tuple(envelope.rcpt_tos), kept, server.number)
+        )
+        server.accepted = True
+        if action:
+            await server.suffer(action)
+        return "250 OK"
+
+
+class _Imap:
+    """pymap's IMAP server on its in-memory backend, fed by the provider.
+
+    It runs with pymap 0.27 and 0.36; the comments that say 0.27 tell where that one differs.
+    """
+
+    def __init__(self) -> None:
+        try:
+            from proxyprotocol.sock import SocketInfo
+            from pymap.backend.dict import Config, Login
+            from pymap.backend.dict.filter import FilterSet
+            from pymap.backend.dict.mailbox import MailboxSet
+            from pymap.concurrent import Subsystem
+            from pymap.imap import IMAPServer
+            from pymap.parsing.message import AppendMessage
+            from pymap.parsing.specials.searchkey import SearchKey
+            from pymap.user import UserMetadata
+            from pysasl.hashing import Cleartext
+        except ImportError as error:
+            raise RuntimeError(f"imap=True needs pymap 0.27 or 0.36: {error}") from error
+        from argparse import Namespace
+
+        _make_searchable(SearchKey)
+
+        class ProviderConfig(Config):
+            # pymap asks the network for this machine's name at each connection.
+            greeting = b"IMAP4rev1 ready"
+
+        self._config = ProviderConfig(
+            Namespace(passlib_cfg=None, proxy_protocol=None),
+            host=HOST,
+            port=0,
+            demo_data=False,
+            demo_user="",
+            demo_password="",
+            # LOGIN on a plain connection; the provider wraps the whole port when tls is ssl.
+            tls_enabled=False,
+            # Passed so that pymap does not read certificates named by the environment.
+            ssl_context=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
+            reject_dnsbl=False,
+            invalid_user_sleep=0.0,
+            # The default is a pool of threads that nothing ends.
+            cpu_subsystem=Subsystem.for_asyncio(),
+        )
+        # The default hashes slowly. Not an argument above: the backend of 0.27 passes its own.
+        self._config.hash_context = Cleartext()
+        self._users = Login(self._config)
+        self._users.users_dict.clear()  # 0.27 always has the demo user
+        self._server = IMAPServer(self._users, self._config)
+        self._mailboxes: dict[str, tuple[Any, Any]] = {}
+        self._new_mailbox = lambda: (MailboxSet(), FilterSet())
+        self._user, self._append, self._peer = UserMetadata, AppendMessage, SocketInfo
+
+    def add_account(self, account: Account) -> None:
+        """Let the account log in and see its mailbox."""
+        mailbox = self._mailbox(account.address)
+        for login in {account.login, account.login.lower()}:
+            # By keyword: 0.27 knows no name and keeps it as one more parameter.
+            self._users.users_dict[login] = self._user(
+                self._config, name=login, password=account.password
+            )
+            self._config.set_cache[login] = mailbox
+
+    async def append(self, address: str, data: bytes) -> None:
+        """Put a new, unseen mail into the INBOX of a mailbox."""
+        folders, _filters = self._mailbox(address)
+        inbox = await folders.get_mailbox("INBOX")
+        await inbox.append(self._append(data, datetime.now(timezone.utc)), recent=True)
+
+    def _mailbox(self, address: str) -> tuple[Any, Any]:
+        if address not in self._mailboxes:
+            self._mailboxes[address] = self._new_mailbox()
+        return self._mailboxes[address]
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one IMAP connection to its end."""
+        arguments: list[Any] = [reader, writer]
+        if hasattr(self._peer, "get"):  # 0.27 looks at its peer itself
+            arguments.append(self._peer.get(writer, None, unique_id=uuid.uuid4().bytes))
+        await self._server(*arguments)
+
+
+@functools.cache
+def _make_searchable(search_key: Any) -> None:
+    """Let 0.27 search for keys in brackets, as Odoo does: ``(UNSEEN)``. It reads them into a list,
+    then fails to hash it (https://github.com/icgood/pymap/pull/138); 0.36 makes no such list."""
+    init = search_key.__init__
+
+    def init_hashable(self: Any, key: bytes, filter_: Any = None, inverse: bool = False) -> None:
+        init(self, key, frozenset(filter_) if type(filter_) is list else filter_, inverse)
+
+    search_key.__init__ = init_hashable
+
+
+class _QuietLog:
+    """While any quiet provider runs, aiosmtpd logs errors only."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._level = logging.NOTSET
+
+    def __enter__(self) -> None:
+        log = logging.getLogger("mail.log")
+        with self._lock:
+            if not self._users:
+                self._level = log.level
+                log.setLevel(logging.ERROR)
+            self._users += 1
+
+    def __exit__(self, *_exc: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if not self._users:
+                logging.getLogger("mail.log").setLevel(self._level)
+
+
+_quiet_log = _QuietLog()
+
+
+def _listen(port: int) -> socket.socket:
+    """Return a socket listening on the port; 0 lets the system choose a free one."""
+    # asyncio switches Nagle's algorithm off only where the protocol is given in full; left on,
+    # it costs every SMTP session the client's 40 ms of delayed acknowledgement.
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((HOST, port))
+        listening.listen()
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+def _report_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Report what goes wrong in the loop; that clients hang up, or :meth:`Provider.stop` on
+    them, is not wrong."""
+    expected = (ConnectionError, ssl.SSLError, asyncio.CancelledError)
+    if not isinstance(context.get("exception"), expected):
+        loop.default_exception_handler(context)
+
+
+def _domain(address: str) -> str:
+    return address.rpartition("@")[2].lower()
+
+
+def _envelope_sender(path: str) -> str:
+    """Return the address in a MAIL FROM path; aiosmtpd hands the empty one over as ``<>``."""
+    return "" if path == "<>" else path
+
+
+def _addresses(message: Message, header: str) -> list[tuple[str, str]]:
+    """Return the (name, address) pairs in a header of a message parsed with policy.default."""
+    return [
+        (address.display_name, address.addr_spec)
+        for value in message.get_all(header, [])
+        for address in value.addresses
+    ]
+
+
+def _with_return_path(mail: Mail) -> bytes:
+    """Return the mail as final delivery stores it: with the envelope sender as its only
+    Return-Path (RFC 5321, section 4.4)."""
+    header, gap, body = mail.data.partition(b"\r\n\r\n")
+    header = _RETURN_PATH.sub(b"", header + b"\r\n")[:-2]
+    return b"Return-Path: <%s>\r\n" % mail.mail_from.encode() + header + gap + body
+
+
+@functools.lru_cache(maxsize=1)
+def _self_signed() -> bytes:
+    """Return a new key and a certificate for 127.0.0.1 and localhost, as PEM."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address(HOST))]
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        # Valid whatever date a test freezes.
+        .not_valid_before(datetime(2000, 1, 1))
+        .not_valid_after(datetime(2100, 1, 1))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    ) + certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _server_tls(folder: Path) -> tuple[Path, ssl.SSLContext]:
+    """Write the self-signed certificate into ``folder``; return it and the server's context."""
+    pem = folder / "provider.pem"
+    pem.write_bytes(_self_signed())
+    pem.chmod(0o600)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    return pem, context

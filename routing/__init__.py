@@ -1,0 +1,58 @@
+"""The decision: which server sends a mail, under which sender, and where the answer goes.
+
+Plain Python: no Odoo import, no database, no I/O. Odoo's side gathers *facts*, hands in a
+*draft* and carries out the *route* that comes back; everything that shows a route (sending,
+Test Connection, the wizards) asks the same function, so that what is explained is what is done.
+
+    >>> facts = Facts(settings=Settings(restrict_username=True), servers=[
+    ...     Server(1, "Ohm SMTP", sender_address="kevin@odoomommy.com", has_username=True)])
+    >>> route = decide(Draft("Lingsha <lingsha.han@odoomommy.com>"), facts)
+    >>> route.mail_from, route.header_from
+    ('kevin@odoomommy.com', '"Lingsha (lingsha.han@odoomommy.com)" <kevin@odoomommy.com>')
+"""
+
+from .addresses import (
+    MailboxHeader,
+    ascii_address,
+    ascii_domain,
+    clean_name,
+    domain_of,
+    encode_mailbox,
+    format_mailbox,
+    is_address,
+    is_local_part,
+    parse_mailbox,
+    unicode_domain,
+)
+from .facts import Author, Company, Domain, Draft, Facts, Server, Settings
+from .reasons import Reason
+from .refusals import Refusal, recognise_refusal
+from .route import Route, decide, decide_reply_to, is_restricted
+
+__all__ = [
+    "Author",
+    "Company",
+    "Domain",
+    "Draft",
+    "Facts",
+    "MailboxHeader",
+    "Reason",
+    "Refusal",
+    "Route",
+    "Server",
+    "Settings",
+    "ascii_address",
+    "ascii_domain",
+    "clean_name",
+    "decide",
+    "decide_reply_to",
+    "domain_of",
+    "encode_mailbox",
+    "format_mailbox",
+    "is_address",
+    "is_local_part",
+    "is_restricted",
+    "parse_mailbox",
+    "recognise_refusal",
+    "unicode_domain",
+]

@@ -1,0 +1,267 @@
+"""What the decision is told: the draft, and the facts it is judged by.
+
+All of it immutable and free of Odoo. Addresses and domains are lower-case ASCII, as they go
+over the wire; ids are those of the database and only handed through.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from .addresses import ascii_address, ascii_domain, domain_of
+
+
+@dataclass(frozen=True)
+class Settings:
+    """General Settings, and Odoo's own parameters.
+
+    ``notification`` is native's sender of last resort (``_get_default_from_address``:
+    ``mail.default.from`` with ``mail.catchall.domain``, or the configuration file's).
+    """
+
+    catch_all: bool = True
+    restrict_username: bool = False
+    sender_name_format: str = "name_address"
+    catchall_domain: str = ""
+    catchall_alias: str = ""
+    bounce_alias: str = ""
+    notification: str = ""
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A row of the Alias Domain table; ``catch_all`` is ``default``, ``yes`` or ``no``."""
+
+    id: int
+    name: str
+    company_id: int | None = None
+    reply_domain_id: int | None = None
+    catchall_alias: str = "catchall"
+    bounce_alias: str = "bounce"
+    default_from: str = "notifications"
+    catch_all: str = "default"
+
+
+@dataclass(frozen=True)
+class Company:
+    """A company, its options of the page Email Routing, and the mailbox it fetches.
+
+    ``mailbox`` is the login of its first confirmed incoming server, ``""`` without one.
+    """
+
+    id: int
+    name: str
+    domain_id: int | None = None
+    reply_to_by_company: bool = False
+    reply_to_prefix: str = ""
+    email_from_by_company: bool = False
+    mail_server_by_domain: bool = False
+    mail_server_by_reply_to: bool = False
+    mailbox: str = ""
+
+    @property
+    def is_configured(self) -> bool:
+        """Tell whether any of its options is on."""
+        return bool(
+            self.domain_id
+            or self.reply_to_by_company
+            or self.email_from_by_company
+            or self.mail_server_by_domain
+            or self.mail_server_by_reply_to
+        )
+
+
+@dataclass(frozen=True)
+class Server:
+    """An outgoing server. ``id`` is None for the one of the configuration file.
+
+    ``policy`` is ``default``, ``login`` or ``any``; ``sender_address`` the login address, ``""``
+    without one; ``from_filter`` an address, a domain or ``""``: any sender.
+    """
+
+    id: int | None
+    name: str
+    company_id: int | None = None
+    policy: str = "default"
+    sender_address: str = ""
+    has_username: bool = False
+    from_filter: str = ""
+
+
+@dataclass(frozen=True)
+class Author:
+    """The internal user whose address From bears.
+
+    ``outgoing_domain`` is the name of his Outgoing Email Domain in the mail's company.
+    """
+
+    outgoing_domain: str = ""
+    is_bot: bool = False
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A mail before it is routed.
+
+    :param email_from: as stored on the message: ``"Name <address>"``, an address, a name
+    :param company_id: the company C the mail belongs to
+    :param author: set when the address is an internal user's
+    :param server: a server named on the mail, its message or its template
+    :param reply_to: given explicitly, or decided when the message was written
+    :param return_path: given explicitly by the caller (variable envelope return paths)
+    :param document_alias: local part of the document's own alias
+    """
+
+    email_from: str = ""
+    company_id: int | None = None
+    author: Author | None = None
+    server: Server | None = None
+    reply_to: str = ""
+    return_path: str = ""
+    document_alias: str = ""
+
+
+class Pool:
+    """Servers in order of sequence, found by the ``from_filter`` without walking through them."""
+
+    def __init__(self, servers: Iterable[Server] = ()):
+        self.servers = tuple(servers)
+        self.by_address: dict[str, Server] = {}
+        self.by_domain: dict[str, Server] = {}
+        self.open: Server | None = None
+        for server in self.servers:
+            if not server.from_filter:
+                self.open = self.open or server
+            elif "@" in server.from_filter:
+                self.by_address.setdefault(ascii_address(server.from_filter).lower(), server)
+            else:
+                self.by_domain.setdefault(filter_domain(server.from_filter), server)
+
+    def __bool__(self):
+        return bool(self.servers)
+
+
+def filter_domain(text: str) -> str:
+    """Give the domain of a ``from_filter`` in ASCII; text that is no domain as it is."""
+    try:
+        return ascii_domain(text)
+    except ValueError:
+        return text.strip().lower()
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything the decision may know, with the indexes that make it quick.
+
+    :param servers: the active outgoing servers in order of sequence
+    :param config_server: the server of Odoo's configuration file, used where the database has none
+    :param mailbox: login of the first confirmed incoming server without a company
+    """
+
+    settings: Settings = field(default_factory=Settings)
+    companies: Sequence[Company] = ()
+    domains: Sequence[Domain] = ()
+    servers: Sequence[Server] = ()
+    config_server: Server | None = None
+    mailbox: str = ""
+
+    @cached_property
+    def is_native(self) -> bool:
+        """Tell whether nothing is configured: every mail is then native Odoo's business."""
+        return (
+            self.settings.catch_all
+            and not self.settings.restrict_username
+            and not self.domains
+            and all(s.company_id is None and s.policy == "default" for s in self.servers)
+            and not any(company.is_configured for company in self.companies)
+        )
+
+    @cached_property
+    def company(self) -> dict[int, Company]:
+        """Companies by id."""
+        return {company.id: company for company in self.companies}
+
+    @cached_property
+    def domain(self) -> dict[int, Domain]:
+        """Alias domains by id."""
+        return {domain.id: domain for domain in self.domains}
+
+    @cached_property
+    def domain_named(self) -> dict[str, Domain]:
+        """Alias domains by name."""
+        return {domain.name: domain for domain in self.domains}
+
+    @cached_property
+    def server(self) -> dict[int | None, Server]:
+        """Servers by id."""
+        return {server.id: server for server in self.servers}
+
+    @cached_property
+    def pools(self) -> dict[int | None, Pool]:
+        """Servers by company id; under None those without a company."""
+        by_company: dict[int | None, list[Server]] = {}
+        for server in self.servers:
+            by_company.setdefault(server.company_id, []).append(server)
+        return {company_id: Pool(servers) for company_id, servers in by_company.items()}
+
+    @cached_property
+    def company_by_reply_to(self) -> dict[str, Company]:
+        """Companies that let Reply-To choose the server, by their reply address."""
+        found: dict[str, Company] = {}
+        for company in self.companies:
+            address = self.reply_to_email(company) if company.mail_server_by_reply_to else ""
+            if address:
+                found.setdefault(address, company)
+        return found
+
+    def domain_of_company(self, company: Company | None) -> Domain | None:
+        """Give the company's Email Domain."""
+        return self.domain.get(company.domain_id) if company and company.domain_id else None
+
+    def reply_to_email(self, company: Company) -> str:
+        """Give ``res.company.reply_to_email``: prefix, else catchall alias, at its domain."""
+        domain = self.domain_of_company(company)
+        name = domain.name if domain else self.settings.catchall_domain
+        alias = domain.catchall_alias if domain else self.settings.catchall_alias
+        local = company.reply_to_prefix or alias
+        return f"{local}@{name}".lower() if local and name else ""
+
+    def has_catch_all(self, domain: Domain | None) -> bool:
+        """Tell whether mail to invented addresses of the domain arrives; None: the general one."""
+        if domain is None or domain.catch_all == "default":
+            return self.settings.catch_all
+        return domain.catch_all == "yes"
+
+    def bounce_address(self, domain: Domain | None) -> str:
+        """Give the bounce address of a domain; None: native's. ``""`` where there is none."""
+        if domain is not None:
+            return f"{domain.bounce_alias}@{domain.name}" if domain.bounce_alias else ""
+        settings = self.settings
+        if settings.bounce_alias and settings.catchall_domain:
+            return f"{settings.bounce_alias}@{settings.catchall_domain}"
+        return ""
+
+    def notification_address(self, domain: Domain | None) -> str:
+        """Give the default sender of a domain; None: native's. ``""`` where there is none."""
+        if domain is None:
+            return self.settings.notification
+        if "@" in domain.default_from:
+            return domain.default_from
+        return f"{domain.default_from}@{domain.name}" if domain.default_from else ""
+
+    def is_own_domain(self, name: str) -> bool:
+        """Tell whether a domain is an active alias domain or ``mail.catchall.domain``."""
+        return bool(name) and (name in self.domain_named or name == self.settings.catchall_domain)
+
+
+__all__ = [
+    "Author",
+    "Company",
+    "Domain",
+    "Draft",
+    "Facts",
+    "Pool",
+    "Server",
+    "Settings",
+    "domain_of",
+]

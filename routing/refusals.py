@@ -1,0 +1,107 @@
+"""What a provider's refusal means, and what helps.
+
+Recognised by code and phrase, case folded; the phase differs from provider to provider (Postfix
+objects to the sender when it is told the recipient, Office 365 when it has the whole mail), so it
+is not asked for. A reply whose phrase is known but whose code was lost on the way counts too.
+"""
+
+import re
+from dataclasses import dataclass
+
+
+def _(sentence: str) -> str:
+    """Mark a sentence for the extraction of translatable terms."""
+    return sentence
+
+
+#: kind -> sentence with the cure; %(server)s is the server's name
+CURES = {
+    "sender": _(
+        "Refused by %(server)s: it lets only its own login send. Turn on Restrict Username in"
+        " General Settings, or set this server's Sender Policy to 'Only the login may send'."
+    ),
+    "sender_restricted": _(
+        "Refused by %(server)s: it did not accept its Login Address %(address)s as the sender."
+        " Fill in the address that belongs to the login."
+    ),
+    "login": _(
+        "%(server)s refused the login. Check its username and password; many providers ask for"
+        " an authorization code or an app password instead of the one you log in with."
+    ),
+    "quota": _(
+        "%(server)s accepts no more mails or logins for now: the provider's sending limit is"
+        " reached. Wait, then retry; or ask the provider for a higher limit."
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A provider's words, understood.
+
+    :param kind: ``sender``, ``login`` or ``quota``
+    :param provider: whose words they are, as far as known
+    """
+
+    kind: str
+    provider: str
+
+    def cure(self, server: str, *, login_address: str = "", translate=lambda text: text) -> str:
+        """Say what helps.
+
+        :param server: the server's name
+        :param login_address: of a restricted server: that setting is on already
+        :param translate: takes the English sentence, gives the reader's
+        """
+        kind = "sender_restricted" if self.kind == "sender" and login_address else self.kind
+        return translate(CURES[kind]) % {"server": server, "address": login_address}
+
+
+#: code, phrase (regular expression on the case-folded reply), kind, provider
+_KNOWN = [
+    (code, re.compile(phrase), kind, provider)
+    for code, phrase, kind, provider in (
+        (501, r"mail from address must be same as authorization user", "sender", "Tencent, QQ"),
+        (553, r"mail from must equal authorized user", "sender", "NetEase"),
+        (553, r"sender address rejected: not owned by auth user", "sender", "Yandex"),
+        (553, r"sender address rejected: not owned by user", "sender", "Postfix"),
+        (553, r"sender address rejected: not logged in", "sender", "Postfix"),
+        (440, r"mail from account doesn't conform with authentication", "sender", "Aliyun"),
+        (501, r'"?mail from"? is non-local account', "sender", "Aliyun"),
+        (
+            550,
+            r"client does not have permissions to send as this sender",
+            "sender",
+            "Office 365, Exchange",
+        ),
+        (554, r"sendasdenied", "sender", "Office 365"),
+        (
+            552,
+            r"the from address and the authenticated user must be the same",
+            "sender",
+            "",
+        ),
+        (550, r"from domain must match authenticated domain", "sender", ""),
+        (550, r"daily sending quota exceeded", "quota", "Gmail"),
+        (None, r"too many login attempts", "quota", "Gmail"),
+        (451, r"\bmi:(dmc|sfq)\b", "quota", "NetEase"),
+        (421, r"\bhl:icc\b", "quota", "NetEase"),
+    )
+]
+
+
+def recognise_refusal(code: int | None, reply: str | bytes) -> Refusal | None:
+    """Understand a provider's reply.
+
+    :param code: the SMTP reply code; None where it was lost: the phrase alone decides
+    :param reply: the words, as bytes or text, of one line or several
+    :return: what it means, None where it says something else
+    """
+    text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply or ""
+    text = " ".join(text.casefold().split())
+    for known, phrase, kind, provider in _KNOWN:
+        if phrase.search(text) and (not code or known in (None, code)):
+            return Refusal(kind, provider)
+    if code in (534, 535):
+        return Refusal("login", "")
+    return None

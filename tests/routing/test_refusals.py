@@ -1,0 +1,77 @@
+"""Every refusal that has been seen is recognised, whatever the phase."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dev.provider import RULES
+from routing import recognise_refusal
+
+SEEN = [
+    (501, "mail from address must be same as authorization user", "sender"),
+    (553, "Mail from must equal authorized user", "sender"),
+    (553, "5.7.1 Sender address rejected: not owned by auth user.", "sender"),
+    (553, "5.7.1 <bounce@a.com>: Sender address rejected: not owned by user x@a.com", "sender"),
+    (440, "mail from account doesn't conform with authentication", "sender"),
+    (501, '"MAIL FROM" is non-local account', "sender"),
+    (550, "5.7.60 SMTP; Client does not have permissions to send as this sender", "sender"),
+    (
+        554,
+        "5.2.0 STOREDRV.Submission.Exception:SendAsDeniedException.MapiExceptionSendAsDenied",
+        "sender",
+    ),
+    (550, "5.7.1 Client does not have permissions to send as this sender", "sender"),
+    (552, "the from address and the authenticated user must be the same email", "sender"),
+    (550, "From domain must match authenticated domain", "sender"),
+    (550, "5.4.5 Daily sending quota exceeded", "quota"),
+    (454, "4.7.0 Too many login attempts, please try again later.", "quota"),
+    (451, "MI:DMC 163 smtp10", "quota"),
+    (451, "MI:SFQ 163", "quota"),
+    (421, "HL:ICC 163", "quota"),
+    (535, "Error: authentication failed", "login"),
+]
+
+
+@pytest.mark.parametrize(("code", "text", "kind"), SEEN)
+def test_seen_in_the_field(code, text, kind):
+    assert recognise_refusal(code, text.encode()).kind == kind
+    assert recognise_refusal(code, text.upper()).kind == kind
+    assert recognise_refusal(code, text.replace(" ", "\r\n ")).kind == kind
+
+
+@pytest.mark.parametrize(("code", "text", "kind"), [row for row in SEEN if row[2] == "sender"])
+def test_recognised_where_the_code_was_lost(code, text, kind):
+    assert recognise_refusal(None, f"refused with error {text.encode()!r}").kind == kind
+
+
+@pytest.mark.parametrize("name", [name for name in RULES if name != "any"])
+def test_the_simulated_providers_refuse_in_recognised_words(name):
+    code, _space, words = RULES[name].reply.partition(" ")
+    assert recognise_refusal(int(code), words).kind == "sender"
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        (550, "5.1.1 Mailbox not found"),
+        (550, "mail from address must be same as authorization user"),
+        (None, ""),
+        (421, "Service not available"),
+    ],
+)
+def test_other_replies_are_left_as_they_are(code, text):
+    assert recognise_refusal(code, text) is None
+
+
+@given(st.none() | st.integers(200, 599), st.binary(max_size=300))
+def test_any_reply_can_be_read(code, reply):
+    recognise_refusal(code, reply)
+
+
+def test_the_cure_names_the_server_and_the_setting():
+    refusal = recognise_refusal(*SEEN[0][:2])
+    sentence = refusal.cure("Ohm SMTP")
+    assert "refused by Ohm SMTP" in sentence.replace("Refused", "refused")
+    assert "it lets only its own login send" in sentence
+    assert "Turn on Restrict Username" in sentence and "Sender Policy" in sentence
+    assert "kevin@a.com" in refusal.cure("Ohm SMTP", login_address="kevin@a.com")
