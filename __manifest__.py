@@ -1,0 +1,17 @@
+{
+    "name": "Mail Company Routing",
+    "summary": "Send through providers that accept only their own login, route mail by company,"
+    " and see why every mail went where it went",
+    "version": "16.0.1.0.0",
+    "category": "Productivity/Discuss",
+    "license": "LGPL-3",
+    "author": "The contributors of Mail Company Routing",
+    "development_status": "Beta",
+    "depends": ["mail"],
+    "data": [
+        "views/res_config_settings_views.xml",
+        "views/ir_mail_server_views.xml",
+    ],
+    "installable": True,
+    "application": False,
+}

@@ -1,0 +1,347 @@
+import smtplib
+from email.policy import EmailPolicy
+
+from odoo import _, api, fields, models
+from odoo.exceptions import UserError, ValidationError
+
+from odoo.addons.base.models.ir_mail_server import MailDeliveryException
+
+from ..routing import (
+    Draft,
+    Server,
+    ascii_address,
+    format_mailbox,
+    is_address,
+    is_restricted,
+    parse_mailbox,
+    recognise_refusal,
+)
+
+
+class ExplainedDeliveryException(MailDeliveryException):
+    """A delivery that failed, in sentences people can act on (shown as the failure reason)."""
+
+    def __str__(self):
+        return "\n".join(str(arg) for arg in self.args if arg)
+
+
+class IrMailServer(models.Model):
+    _name = "ir.mail_server"
+    _inherit = ["ir.mail_server", "mail.routing.fact"]
+
+    _routing_fields = frozenset(
+        {
+            "active",
+            "from_filter",
+            "name",
+            "sender_address",
+            "sender_policy",
+            "sequence",
+            "smtp_authentication",
+            "smtp_user",
+        }
+    )
+
+    sender_policy = fields.Selection(
+        selection=[
+            ("default", "As in General Settings"),
+            ("login", "Only the login may send"),
+            ("any", "Any sender"),
+        ],
+        default="default",
+        required=True,
+        help="Whom the provider lets send.\n"
+        "- As in General Settings: follow Restrict Username, if this server has a username.\n"
+        "- Only the login may send: MAIL FROM and From become the Login Address.\n"
+        "- Any sender: the author's own address, as native Odoo does.",
+    )
+    sender_address = fields.Char(
+        string="Login Address",
+        compute="_compute_sender_address",
+        store=True,
+        readonly=False,
+        groups="base.group_system",
+        help="The e-mail address that belongs to the login. It is the username, where that is an"
+        " address; fill it in where the username is something else, such as 'apikey'.",
+    )
+
+    @api.depends("smtp_user", "from_filter")
+    def _compute_sender_address(self):
+        for server in self:
+            candidates = (server.smtp_user, server.from_filter, server.sender_address)
+            server.sender_address = next(
+                (ascii_address(text) for text in candidates if is_address(text)), False
+            )
+
+    @api.constrains("sender_policy", "sender_address", "smtp_user", "from_filter", "active")
+    def _check_sender_address(self):
+        settings = self.env["mail.routing"]._gather_settings()
+        for server in self.sudo():
+            if server.sender_address and not is_address(server.sender_address):
+                raise ValidationError(
+                    _(
+                        "Login Address of %(server)s: %(address)s is no e-mail address.",
+                        server=server.name,
+                        address=server.sender_address,
+                    )
+                )
+            restricted = server.sender_policy == "login" or (
+                server.sender_policy == "default"
+                and server.smtp_user
+                and settings.restrict_username
+            )
+            if server.active and restricted and not server.sender_address:
+                raise ValidationError(
+                    _(
+                        "%s lets only its own login send, but its login is no e-mail address."
+                        " Fill in its Login Address, or choose another Sender Policy.",
+                        server.name,
+                    )
+                )
+
+    def _routing_fact(self) -> Server:
+        """Give what the decision may know of this server."""
+        self.ensure_one()
+        return Server(
+            id=self.id,
+            name=self.name,
+            policy=self.sender_policy or "default",
+            sender_address=ascii_address(self.sender_address or ""),
+            has_username=bool(self.smtp_user and self.smtp_authentication != "certificate"),
+            from_filter=(self.from_filter or "").strip(),
+        )
+
+    # ------------------------------------------------------------
+    # Sending
+    # ------------------------------------------------------------
+
+    def connect(self, host=None, *args, mail_server_id=None, **kwargs):
+        """Let a caller who names no server get the one that the decision picks.
+
+        The connection remembers its server in ``mail_server_id`` (None: given by ``host``, or the
+        one of the configuration file) and the login in ``login_address``.
+        """
+        decided = mail_server_id or host or "mail_routes" in self.env.context
+        if not decided and self.env["mail.routing"]._is_active():
+            smtp_from = kwargs.get("smtp_from")
+            route = self._route(Draft(email_from=str(smtp_from or "")))
+            mail_server_id = route.server.id
+            if not route.restricted and route.from_address:
+                kwargs["smtp_from"] = route.header_from
+        connection = super().connect(host, *args, mail_server_id=mail_server_id, **kwargs)
+        if connection:
+            connection.mail_server_id = mail_server_id or None
+        return connection
+
+    def send_email(self, message, mail_server_id=None, *args, **kwargs):
+        """Decide the route of a mail that is sent directly, and explain a refusal."""
+        elsewhere = args or kwargs.get("smtp_server") or kwargs.get("smtp_session")
+        sender = self
+        if not elsewhere and self.env["mail.routing"]._is_active():
+            route = self._route(self._draft(message, mail_server_id))
+            mail_server_id = route.server.id
+            sender = self.with_context(mail_routes={message["Message-Id"]: route})
+        try:
+            result = super(IrMailServer, sender).send_email(
+                message, mail_server_id, *args, **kwargs
+            )
+        except MailDeliveryException as error:
+            server = self._server_of_session(kwargs.get("smtp_session"), mail_server_id)
+            raise self._explained(error, server, message) from error
+        self._note_delivery(message)
+        return result
+
+    def _prepare_email_message(self, message, smtp_session):
+        """Carry the route out: From, Return-Path and MAIL FROM of this message."""
+        if not self.env["mail.routing"]._is_active():
+            return super()._prepare_email_message(message, smtp_session)
+        route = self.env.context.get("mail_routes", {}).get(message["Message-Id"])
+        if route is None:
+            route = self._route(self._draft_of_session(message, smtp_session))
+        self._apply_route(message, route)
+        if smtp_session:  # none in Odoo's test mode
+            # native keeps From when the session was opened for it: now decided mail by mail
+            smtp_session.smtp_from = message["From"]
+        mail_from, smtp_to_list, message = super()._prepare_email_message(message, smtp_session)
+        return route.mail_from or mail_from, smtp_to_list, message
+
+    @api.model
+    def _apply_route(self, message, route):
+        """Write the route's From and Return-Path into a message."""
+        if route.from_address and parse_mailbox(str(message["From"])) != (
+            route.from_name,
+            route.from_address,
+        ):
+            del message["From"]
+            header = route.from_header()
+            # a message of the old policy would encode the address along with the name
+            modern = isinstance(message.policy, EmailPolicy)
+            message["From"] = header if modern else header.encoded
+        if route.return_path:
+            del message["Return-Path"]
+            message["Return-Path"] = route.return_path
+
+    @api.model
+    def _draft(self, message, mail_server_id=None) -> Draft:
+        """Read the draft of a message that is built already.
+
+        :param message: ``email.message.EmailMessage``, as ``build_email`` makes it
+        :param mail_server_id: a server the caller names
+        """
+        facts = self.env["mail.routing"]._get_facts()
+        return_path = ascii_address(str(message["Return-Path"] or ""))
+        return Draft(
+            email_from=str(message["From"] or ""),
+            company_id=self.env.company.id,
+            server=self._server_fact(mail_server_id) if mail_server_id else None,
+            reply_to=str(message["Reply-To"] or ""),
+            return_path="" if return_path == facts.bounce_address(None) else return_path,
+        )
+
+    @api.model
+    def _draft_of_session(self, message, smtp_session) -> Draft:
+        """Read the draft of a message for a session that somebody else opened.
+
+        Native has chosen the session's server and, where the FROM Filtering asked for it, the
+        notification address as its sender.
+        """
+        server_id = getattr(smtp_session, "mail_server_id", None)
+        if isinstance(server_id, int):
+            server = self._server_fact(server_id)
+        else:
+            user = getattr(smtp_session, "user", None)
+            user = user if isinstance(user, str) else ""
+            from_filter = getattr(smtp_session, "from_filter", None)
+            host = getattr(smtp_session, "_host", None)
+            server = Server(
+                id=None,
+                name=host if isinstance(host, str) else _("the mail server"),
+                sender_address=ascii_address(user),
+                has_username=bool(user),
+                from_filter=from_filter if isinstance(from_filter, str) else "",
+            )
+        draft = self._draft(message)
+        name, address = parse_mailbox(draft.email_from)
+        smtp_from = getattr(smtp_session, "smtp_from", None)
+        chosen = parse_mailbox(str(smtp_from)).address if smtp_from else ""
+        if chosen and not is_restricted(server, self.env["mail.routing"]._get_facts()):
+            name = name if chosen == address else name or address.partition("@")[0]
+            address = chosen
+        return Draft(
+            email_from=format_mailbox(name, address),
+            company_id=draft.company_id,
+            server=server,
+            reply_to=draft.reply_to,
+            return_path=draft.return_path,
+        )
+
+    @api.model
+    def _server_fact(self, mail_server_id) -> Server:
+        """Give a server's fact, an archived one's too."""
+        known = self.env["mail.routing"]._get_facts().server.get(mail_server_id)
+        return known or self.sudo().browse(mail_server_id)._routing_fact()
+
+    @api.model
+    def _route(self, draft: Draft):
+        """Decide; a mail that no server may send fails with the sentence that says why."""
+        routing = self.env["mail.routing"]
+        route = routing._decide(draft)
+        if route.failure:
+            raise ExplainedDeliveryException(
+                _("Mail Delivery Failed"), routing._sentence(route.failure)
+            )
+        return route
+
+    @api.model
+    def _note_delivery(self, message):
+        """Remember who has got this mail, so that a retry sends it to nobody twice."""
+        delivered = self.env.context.get("mail_delivered")
+        if delivered is not None:
+            delivered.append(message["To"])
+
+    # ------------------------------------------------------------
+    # Failures
+    # ------------------------------------------------------------
+
+    @api.model
+    def _server_of_session(self, smtp_session, mail_server_id) -> Server:
+        """Give the server that was at work when something failed."""
+        mail_server_id = getattr(smtp_session, "mail_server_id", None) or mail_server_id
+        if isinstance(mail_server_id, int) and mail_server_id:
+            return self._server_fact(mail_server_id)
+        facts = self.env["mail.routing"]._get_facts()
+        return facts.servers[0] if len(facts.servers) == 1 else facts.config_server
+
+    @api.model
+    def _explained(self, error, server: Server, message):
+        """Add server and cure to a refusal, after the provider's own words.
+
+        :param error: the exception native raised; its cause holds the provider's reply
+        :return: the exception to raise; ``error`` itself where there is nothing to add
+        """
+        cure = self._cure(error.__context__, str(error.args[-1:]), server)
+        if not cure:
+            return error
+        return ExplainedDeliveryException(*error.args, cure)
+
+    @api.model
+    def _cure(self, cause, text, server: Server):
+        """Give the sentence that helps, ``""`` where the reply is not known.
+
+        :param cause: the smtplib exception, if there is one
+        :param text: the reply as it was reported, where there is no exception
+        """
+        facts = self.env["mail.routing"]._get_facts()
+        for code, reply in _replies(cause) or [(None, text)]:
+            refusal = recognise_refusal(code, reply)
+            if refusal:
+                login_address = server.sender_address if is_restricted(server, facts) else ""
+                return refusal.cure(server.name, login_address=login_address, translate=_)
+        return ""
+
+    # ------------------------------------------------------------
+    # Test Connection
+    # ------------------------------------------------------------
+
+    def test_smtp_connection(self):
+        """Test with the MAIL FROM that the next mail will have, and say what helps."""
+        for server in self:
+            try:
+                result = super(
+                    IrMailServer, server.with_context(mail_test_connection=True)
+                ).test_smtp_connection()
+            except UserError as error:
+                cure = server._cure(error.__context__, str(error), server._routing_fact())
+                if not cure:
+                    raise
+                raise UserError(f"{error}\n\n{cure}") from error
+        return result
+
+    def _get_test_email_addresses(self):
+        if not self.env.context.get("mail_test_connection"):
+            return super()._get_test_email_addresses()
+        user = self.env.user
+        fits = user.email and self._match_from_filter(user.email, self.from_filter)
+        if fits or not self.from_filter:
+            email_from = user.email_formatted if user.email else ""
+        else:
+            email_from, _email_to = super()._get_test_email_addresses()
+        route = self._route(
+            Draft(
+                email_from=email_from,
+                company_id=self.env.company.id,
+                server=self._routing_fact(),
+            )
+        )
+        if not route.mail_from:
+            return super()._get_test_email_addresses()
+        return route.mail_from, "noreply@odoo.com"
+
+
+def _replies(cause):
+    """List the (code, reply) that an smtplib exception carries."""
+    if isinstance(cause, smtplib.SMTPRecipientsRefused):
+        return list(cause.recipients.values())
+    if isinstance(cause, smtplib.SMTPResponseException):
+        return [(cause.smtp_code, cause.smtp_error)]
+    return []

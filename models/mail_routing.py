@@ -1,0 +1,134 @@
+from odoo import _, api, models, tools
+from odoo.tools import email_normalize, str2bool
+
+from ..routing import (
+    Domain,
+    Draft,
+    Facts,
+    Route,
+    Server,
+    Settings,
+    ascii_address,
+    decide,
+    is_address,
+)
+
+SENDER_NAME_FORMATS = ("name_address", "name", "name_company")
+
+
+class MailRouting(models.AbstractModel):
+    """Gathers the facts for the decision, and asks it.
+
+    Everything that needs a route comes here: sending, Test Connection, the wizards. The facts are
+    kept in the ormcache, so a mail costs no query for them; see ``mail.routing.fact`` for how
+    they are kept fresh.
+    """
+
+    _name = "mail.routing"
+    _description = "Mail Routing"
+
+    @api.model
+    def _is_active(self):
+        """Tell whether any option, server or domain asks for other than native behaviour."""
+        return not self._get_facts().is_native
+
+    @api.model
+    def _get_facts(self):
+        """Give the facts of this database.
+
+        :return: :class:`~..routing.Facts`, shared and immutable
+        """
+        config = tools.config
+        return self._gather_facts(
+            config.get("smtp_server") or "",
+            config.get("smtp_user") or "",
+            config.get("from_filter") or "",
+            config.get("email_from") or "",
+        )
+
+    @api.model
+    @tools.ormcache("smtp_server", "smtp_user", "from_filter", "email_from")
+    def _gather_facts(self, smtp_server, smtp_user, from_filter, email_from):
+        """Read the facts; the arguments are those of Odoo's configuration file."""
+        return Facts(
+            settings=self._gather_settings(),
+            companies=self._gather_companies(),
+            domains=self._gather_domains(),
+            servers=self._gather_servers(),
+            config_server=self._config_server(smtp_server, smtp_user, from_filter, email_from),
+            mailbox=self._gather_mailboxes().get(False, ""),
+        )
+
+    @api.model
+    def _gather_settings(self):
+        get_param = self.env["ir.config_parameter"].sudo().get_param
+        name_format = get_param("mail_company_routing.sender_name_format")
+        return Settings(
+            catch_all=str2bool(get_param("mail_company_routing.catch_all", "True"), True),
+            restrict_username=str2bool(
+                get_param("mail_company_routing.restrict_username", "False"), False
+            ),
+            sender_name_format=(
+                name_format if name_format in SENDER_NAME_FORMATS else "name_address"
+            ),
+            catchall_domain=(get_param("mail.catchall.domain") or "").strip().lower(),
+            catchall_alias=get_param("mail.catchall.alias") or "",
+            bounce_alias=get_param("mail.bounce.alias") or "",
+            notification=email_normalize(self.env["ir.mail_server"]._get_default_from_address())
+            or "",
+        )
+
+    @api.model
+    def _gather_companies(self):
+        mailboxes = self._gather_mailboxes()
+        companies = self.env["res.company"].sudo().search([])
+        return tuple(company._routing_fact(mailboxes.get(company.id, "")) for company in companies)
+
+    @api.model
+    def _gather_domains(self) -> tuple[Domain, ...]:
+        return ()
+
+    @api.model
+    def _gather_servers(self):
+        servers = self.env["ir.mail_server"].sudo().search([], order="sequence, id")
+        return tuple(server._routing_fact() for server in servers)
+
+    @api.model
+    def _gather_mailboxes(self):
+        """Give company id (False: none) -> login of the first confirmed incoming server."""
+        servers = self.env["fetchmail.server"].sudo().search([("state", "=", "done")])
+        mailboxes = {}
+        for server in servers:
+            if server.server_type != "local" and is_address(server.user):
+                mailboxes.setdefault(False, ascii_address(server.user))
+        return mailboxes
+
+    @api.model
+    def _config_server(self, smtp_server, smtp_user, from_filter, email_from):
+        """The server of the configuration file; it follows General Settings with its user."""
+        from_filter = (
+            self.env["ir.config_parameter"]
+            .sudo()
+            .get_param("mail.default.from_filter", from_filter)
+            or ""
+        )
+        login = next(
+            (text for text in (smtp_user, from_filter, email_from) if is_address(text)), ""
+        )
+        return Server(
+            id=None,
+            name=smtp_server or _("the configuration file's server"),
+            sender_address=ascii_address(login),
+            has_username=bool(smtp_user),
+            from_filter=from_filter,
+        )
+
+    @api.model
+    def _decide(self, draft: Draft) -> Route:
+        """Decide the route of one draft by this database's facts."""
+        return decide(draft, self._get_facts())
+
+    @api.model
+    def _sentence(self, reason):
+        """Say a reason in the user's language."""
+        return reason.sentence(_)

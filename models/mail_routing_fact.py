@@ -1,0 +1,33 @@
+from odoo import api, models
+
+
+class MailRoutingFact(models.AbstractModel):
+    """A model that the routing decision reads facts from.
+
+    A model that inherits this mixin names in ``_routing_fields`` the fields that
+    ``mail.routing._get_facts`` reads; whoever changes one of them makes the facts be gathered
+    anew, in every worker (they are kept in Odoo's own ormcache, and a restart of none is needed).
+    """
+
+    _name = "mail.routing.fact"
+    _description = "Fact of Mail Routing"
+
+    #: names of the fields that a route depends on
+    _routing_fields = frozenset()
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        records = super().create(vals_list)
+        self.env.registry.clear_caches()
+        return records
+
+    def write(self, vals):
+        result = super().write(vals)
+        if not self._routing_fields.isdisjoint(vals):
+            self.env.registry.clear_caches()
+        return result
+
+    def unlink(self):
+        result = super().unlink()
+        self.env.registry.clear_caches()
+        return result

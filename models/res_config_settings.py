@@ -1,0 +1,69 @@
+from odoo import _, api, fields, models
+from odoo.exceptions import ValidationError
+from odoo.tools import str2bool
+
+CATCH_ALL = "mail_company_routing.catch_all"
+RESTRICT_USERNAME = "mail_company_routing.restrict_username"
+
+
+class ResConfigSettings(models.TransientModel):
+    _inherit = "res.config.settings"
+
+    # No config_parameter on the two Booleans: Odoo stores False by deleting the parameter, and an
+    # absent Catch All means on.
+    mail_catch_all = fields.Boolean(
+        string="Catch All",
+        default=True,
+        help="Mail to any address of the alias domain arrives in a mailbox that Odoo fetches. Turn"
+        " it off when your provider has no catch-all: Odoo then invents no address, and answers go"
+        " to the mailbox that is really fetched.",
+    )
+    mail_restrict_username = fields.Boolean(
+        string="Restrict Username",
+        help="For providers that let only the login send (Tencent, NetEase, Aliyun, QQ, Yandex and"
+        " others): MAIL FROM and From become the login of the outgoing server, the author stays"
+        " visible as the name.",
+    )
+    mail_sender_name_format = fields.Selection(
+        selection=[
+            ("name_address", "Name and address: Lee (lee@example.com)"),
+            ("name", "Name: Lee"),
+            ("name_company", "Name and company: Lee via My Company"),
+        ],
+        string="Sender Name",
+        default="name_address",
+        config_parameter="mail_company_routing.sender_name_format",
+        help="How the author is shown to the customer when From is the login address.",
+    )
+
+    @api.model
+    def get_values(self):
+        get_param = self.env["ir.config_parameter"].sudo().get_param
+        return {
+            **super().get_values(),
+            "mail_catch_all": str2bool(get_param(CATCH_ALL, "True"), True),
+            "mail_restrict_username": str2bool(get_param(RESTRICT_USERNAME, "False"), False),
+        }
+
+    def set_values(self):
+        result = super().set_values()
+        set_param = self.env["ir.config_parameter"].sudo().set_param
+        set_param(CATCH_ALL, str(self.mail_catch_all))
+        set_param(RESTRICT_USERNAME, str(self.mail_restrict_username))
+        return result
+
+    @api.constrains("mail_restrict_username")
+    def _check_mail_restrict_username(self):
+        if not any(settings.mail_restrict_username for settings in self):
+            return
+        servers = self.env["ir.mail_server"].sudo().search([("sender_policy", "=", "default")])
+        nameless = servers.filtered(lambda server: server.smtp_user and not server.sender_address)
+        if nameless:
+            raise ValidationError(
+                _(
+                    "Restrict Username cannot be turned on yet: the login of these outgoing mail"
+                    " servers is no e-mail address. Fill in their Login Address, or set their"
+                    " Sender Policy to 'Any sender':\n%s",
+                    "\n".join(f"- {server.name} ({server.smtp_user})" for server in nameless),
+                )
+            )

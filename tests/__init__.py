@@ -1,0 +1,7 @@
+from . import (
+    test_catch_all,
+    test_refusals,
+    test_restricted_sending,
+    test_settings,
+    test_untouched,
+)
