@@ -1,34 +1,59 @@
 from odoo import models
 
-from ..routing import Draft, decide_reply_to
+from ..routing import Draft, decide_reply_to, parse_mailbox
 
 
 class Base(models.AbstractModel):
     _inherit = "base"
 
+    def _mail_get_companies(self, default=None):
+        """Give the company that each document's mail belongs to.
+
+        As in Odoo 17: the document's ``company_id``, else the default. Override it for a model
+        that keeps its company elsewhere.
+
+        :param default: a ``res.company``; None: the company in force
+        :return: dict of record id -> ``res.company``; of no record the one key False
+        """
+        default = self.env.company if default is None else default
+        field = self._fields.get("company_id")
+        if field is None or field.comodel_name != "res.company" or not self:
+            return {record_id: default for record_id in self.ids or [False]}
+        return {record.id: record.company_id or default for record in self.sudo()}
+
     def _notify_get_reply_to(self, default=None):
         """Answer with an address that exists; see :func:`~..routing.decide_reply_to`."""
-        facts = self.env["mail.routing"]._get_facts()
+        routing = self.env["mail.routing"]
+        facts = routing._get_facts()
         if facts.is_native:
             return super()._notify_get_reply_to(default=default)
         records = self if self._name != "mail.thread" else self.browse()
+        companies = records._mail_get_companies()
         aliases = records._mail_document_aliases()
+        address = parse_mailbox(default or "").address.lower()
+        # the author's domain matters where a domain answers elsewhere
+        authors = (
+            routing._authors((address, company.id) for company in companies.values())
+            if facts.has_reply_domains
+            else {}
+        )
         result = {}
-        for record_id in records.ids or [False]:
-            record = records.browse(record_id) if record_id else records.browse()
-            address, _reason = decide_reply_to(
+        for record_id, company in companies.items():
+            reply_to, _reason = decide_reply_to(
                 Draft(
                     email_from=default or "",
-                    company_id=self.env.company.id,
+                    company_id=company.id,
+                    author=authors.get((address, company.id)),
                     document_alias=aliases.get(record_id, ""),
                 ),
                 facts,
             )
+            record = records.browse(record_id or ())
             result[record_id] = (
-                self._notify_get_reply_to_formatted_email(
-                    address, (record.display_name or "") if record_id else ""
+                record.with_company(company)._notify_get_reply_to_formatted_email(
+                    reply_to, (record.display_name or "") if record else ""
                 )
-                if address
+                if reply_to
                 else default
             )
         return result

@@ -1,8 +1,12 @@
+import contextlib
+import dataclasses
+import re
 import smtplib
 from email.policy import EmailPolicy
 
 from odoo import _, api, fields, models
 from odoo.exceptions import UserError, ValidationError
+from odoo.tools import email_normalize_all
 
 from odoo.addons.base.models.ir_mail_server import MailDeliveryException
 
@@ -16,6 +20,9 @@ from ..routing import (
     parse_mailbox,
     recognise_refusal,
 )
+
+#: the document in a Message-Id that ``tools.generate_tracking_message_id`` made
+_TRACKED_DOCUMENT = re.compile(r"-openerp-(\d+)-([\w.]+)@")
 
 
 class ExplainedDeliveryException(MailDeliveryException):
@@ -32,6 +39,7 @@ class IrMailServer(models.Model):
     _routing_fields = frozenset(
         {
             "active",
+            "company_id",
             "from_filter",
             "name",
             "sender_address",
@@ -42,6 +50,13 @@ class IrMailServer(models.Model):
         }
     )
 
+    company_id = fields.Many2one(
+        "res.company",
+        index=True,
+        help="The company whose mail leaves through this server, if it uses its own servers (page"
+        " Email Routing of the company). Empty: for everybody who has none.",
+    )
+    routing_warning = fields.Char(related="company_id.routing_warning")
     sender_policy = fields.Selection(
         selection=[
             ("default", "As in General Settings"),
@@ -105,6 +120,7 @@ class IrMailServer(models.Model):
         return Server(
             id=self.id,
             name=self.name,
+            company_id=self.company_id.id or None,
             policy=self.sender_policy or "default",
             sender_address=ascii_address(self.sender_address or ""),
             has_username=bool(self.smtp_user and self.smtp_authentication != "certificate"),
@@ -128,7 +144,13 @@ class IrMailServer(models.Model):
             mail_server_id = route.server.id
             if not route.restricted and route.from_address:
                 kwargs["smtp_from"] = route.header_from
-        connection = super().connect(host, *args, mail_server_id=mail_server_id, **kwargs)
+        try:
+            connection = super().connect(host, *args, mail_server_id=mail_server_id, **kwargs)
+        except (smtplib.SMTPException, OSError) as error:
+            server = self.env.context.get("mail_route_server")
+            if server is None:  # Test Connection and others have words of their own for it
+                raise
+            raise self._explained_connection(error, server) from error
         if connection:
             connection.mail_server_id = mail_server_id or None
         return connection
@@ -146,10 +168,26 @@ class IrMailServer(models.Model):
                 message, mail_server_id, *args, **kwargs
             )
         except MailDeliveryException as error:
-            server = self._server_of_session(kwargs.get("smtp_session"), mail_server_id)
-            raise self._explained(error, server, message) from error
+            session = kwargs.get("smtp_session")
+            self._reset_session(session, error.__context__)
+            server = self._server_of_session(session, mail_server_id)
+            raise self._explained(error, server) from error
         self._note_delivery(message)
         return result
+
+    @api.model
+    def _reset_session(self, smtp_session, cause):
+        """Leave a session that others' mails will use as if the refused mail had not been.
+
+        ``smtplib`` sends no RSET after a refused DATA, so the next mail would meet "nested MAIL
+        command"; and a 421 to MAIL is the end of the session (RFC 5321 3.8), not this mail's.
+        """
+        if not smtp_session or "mail_route_server" not in self.env.context:
+            return
+        if isinstance(cause, smtplib.SMTPSenderRefused) and cause.smtp_code == 421:
+            raise smtplib.SMTPServerDisconnected(str(cause)) from cause
+        with contextlib.suppress(smtplib.SMTPException):
+            smtp_session.rset()
 
     def _prepare_email_message(self, message, smtp_session):
         """Carry the route out: From, Return-Path and MAIL FROM of this message."""
@@ -188,11 +226,18 @@ class IrMailServer(models.Model):
         :param message: ``email.message.EmailMessage``, as ``build_email`` makes it
         :param mail_server_id: a server the caller names
         """
-        facts = self.env["mail.routing"]._get_facts()
+        routing = self.env["mail.routing"]
+        facts = routing._get_facts()
         return_path = ascii_address(str(message["Return-Path"] or ""))
+        email_from = str(message["From"] or "")
+        document = _TRACKED_DOCUMENT.search(str(message["Message-Id"] or ""))
+        key = (document[2], int(document[1])) if document else (None, None)
+        company = self.env["mail.message"]._companies_of_documents([key])[key]
+        address = parse_mailbox(email_from).address.lower()
         return Draft(
-            email_from=str(message["From"] or ""),
-            company_id=self.env.company.id,
+            email_from=email_from,
+            company_id=company.id,
+            author=routing._authors([(address, company.id)]).get((address, company.id)),
             server=self._server_fact(mail_server_id) if mail_server_id else None,
             reply_to=str(message["Reply-To"] or ""),
             return_path="" if return_path == facts.bounce_address(None) else return_path,
@@ -227,13 +272,7 @@ class IrMailServer(models.Model):
         if chosen and not is_restricted(server, self.env["mail.routing"]._get_facts()):
             name = name if chosen == address else name or address.partition("@")[0]
             address = chosen
-        return Draft(
-            email_from=format_mailbox(name, address),
-            company_id=draft.company_id,
-            server=server,
-            reply_to=draft.reply_to,
-            return_path=draft.return_path,
-        )
+        return dataclasses.replace(draft, email_from=format_mailbox(name, address), server=server)
 
     @api.model
     def _server_fact(self, mail_server_id) -> Server:
@@ -257,7 +296,7 @@ class IrMailServer(models.Model):
         """Remember who has got this mail, so that a retry sends it to nobody twice."""
         delivered = self.env.context.get("mail_delivered")
         if delivered is not None:
-            delivered.append(message["To"])
+            delivered.extend(email_normalize_all(str(message["To"] or "")))
 
     # ------------------------------------------------------------
     # Failures
@@ -273,13 +312,15 @@ class IrMailServer(models.Model):
         return facts.servers[0] if len(facts.servers) == 1 else facts.config_server
 
     @api.model
-    def _explained(self, error, server: Server, message):
+    def _explained(self, error, server: Server):
         """Add server and cure to a refusal, after the provider's own words.
 
         :param error: the exception native raised; its cause holds the provider's reply
         :return: the exception to raise; ``error`` itself where there is nothing to add
         """
         cure = self._cure(error.__context__, str(error.args[-1:]), server)
+        if not cure and self.env["mail.routing"]._is_active():
+            cure = _("The server was %s.", self._server_label(server))
         if not cure:
             return error
         return ExplainedDeliveryException(*error.args, cure)
@@ -298,6 +339,31 @@ class IrMailServer(models.Model):
                 login_address = server.sender_address if is_restricted(server, facts) else ""
                 return refusal.cure(server.name, login_address=login_address, translate=_)
         return ""
+
+    @api.model
+    def _server_label(self, server: Server):
+        """Name a server and its company, for a failure."""
+        company = self.env["res.company"].sudo().browse(server.company_id or ()).name
+        return f"{server.name} ({company})" if company else server.name
+
+    @api.model
+    def _explained_connection(self, error, server: Server):
+        """Say which server could not be used, in its own words, and what helps."""
+        words = str(error)
+        for code, reply in _replies(error):
+            text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply
+            words = f"{code} {text}"
+        cure = self._cure(error, words, server) or _(
+            "Check host, port and encryption of this outgoing mail server, then retry."
+        )
+        return ExplainedDeliveryException(
+            _(
+                "%(server)s cannot be used: %(error)s",
+                server=self._server_label(server),
+                error=words,
+            ),
+            cure,
+        )
 
     # ------------------------------------------------------------
     # Test Connection

@@ -2,7 +2,7 @@ from odoo import _, api, models, tools
 from odoo.tools import email_normalize, str2bool
 
 from ..routing import (
-    Domain,
+    Company,
     Draft,
     Facts,
     Route,
@@ -13,6 +13,7 @@ from ..routing import (
     is_address,
 )
 
+_NO_COMPANY = Company(0, "")
 SENDER_NAME_FORMATS = ("name_address", "name", "name_company")
 
 
@@ -85,8 +86,9 @@ class MailRouting(models.AbstractModel):
         return tuple(company._routing_fact(mailboxes.get(company.id, "")) for company in companies)
 
     @api.model
-    def _gather_domains(self) -> tuple[Domain, ...]:
-        return ()
+    def _gather_domains(self):
+        domains = self.env["mail.alias.domain"].sudo().search([])
+        return tuple(domain._routing_fact() for domain in domains)
 
     @api.model
     def _gather_servers(self):
@@ -100,7 +102,7 @@ class MailRouting(models.AbstractModel):
         mailboxes = {}
         for server in servers:
             if server.server_type != "local" and is_address(server.user):
-                mailboxes.setdefault(False, ascii_address(server.user))
+                mailboxes.setdefault(server.company_id.id, ascii_address(server.user))
         return mailboxes
 
     @api.model
@@ -122,6 +124,45 @@ class MailRouting(models.AbstractModel):
             has_username=bool(smtp_user),
             from_filter=from_filter,
         )
+
+    @api.model
+    def _authors(self, drafts):
+        """Find the internal users behind the senders of some drafts, in one query for all.
+
+        :param drafts: iterable of (address in lower case, company id)
+        :return: dict of (address, company id) -> :class:`~..routing.Author`
+        """
+        facts = self._get_facts()
+        wanted = {
+            (address, company_id)
+            for address, company_id in drafts
+            if address and facts.company.get(company_id, _NO_COMPANY).email_from_by_company
+        }
+        if not wanted:
+            return {}
+        bot = self.env.ref("base.user_root")
+        users = (
+            self.env["res.users"]
+            .sudo()
+            .with_context(active_test=False)
+            .search(
+                [
+                    ("partner_id.email_normalized", "in", [address for address, _id in wanted]),
+                    ("share", "=", False),
+                    "|",
+                    ("active", "=", True),
+                    ("id", "=", bot.id),
+                ]
+            )
+        )
+        by_address = {}
+        for user in users:
+            by_address.setdefault(user.email_normalized, user)
+        return {
+            (address, company_id): by_address[address]._routing_author(company_id)
+            for address, company_id in wanted
+            if address in by_address
+        }
 
     @api.model
     def _decide(self, draft: Draft) -> Route:

@@ -1,18 +1,206 @@
-from odoo import models
+import dataclasses
 
-from ..routing import Company
+from odoo import _, api, fields, models
+from odoo.exceptions import ValidationError
+from odoo.tools import formataddr
+
+from ..routing import Author, Company, Draft, decide_reply_to, decide_sender, is_local_part
 
 
 class ResCompany(models.Model):
     _name = "res.company"
     _inherit = ["res.company", "mail.routing.fact"]
 
-    _routing_fields = frozenset({"name"})
+    _routing_fields = frozenset(
+        {
+            "alias_domain_id",
+            "email_from_by_company",
+            "mail_server_by_domain",
+            "mail_server_by_reply_to",
+            "name",
+            "reply_to_by_company",
+            "reply_to_prefix",
+        }
+    )
 
-    def _routing_fact(self, mailbox: str) -> Company:
+    alias_domain_id = fields.Many2one(
+        "mail.alias.domain",
+        string="Email Domain",
+        ondelete="restrict",
+        index="btree_not_null",
+        help="The domain that mail of this company is sent from and answered to. Several companies"
+        " may share one.",
+    )
+    reply_to_by_company = fields.Boolean(
+        string="Mail Reply-To by Company",
+        help="Answers to mail of this company go to its own Reply-To address: the prefix at its"
+        " Email Domain.",
+    )
+    reply_to_prefix = fields.Char(
+        string="Reply-To Prefix",
+        help="The part before the @ of the address that answers go to, e.g. 'info'",
+    )
+    email_from_by_company = fields.Boolean(
+        string="Mail From by Company",
+        help="Colleagues write from this company's Email Domain when they write in its name, or"
+        " from the Outgoing Email Domain they chose for it.",
+    )
+    mail_server_by_domain = fields.Boolean(
+        string="SMTP and IMAP + Alias Domain by Company",
+        help="Mail of this company, and mail from its domains, leaves through its own outgoing"
+        " servers; what its incoming servers fetch belongs to it.",
+    )
+    mail_server_by_reply_to = fields.Boolean(
+        string="SMTP and IMAP + Alias Domain by Company Reply-To",
+        help="Mail whose Reply-To is this company's address leaves through its own outgoing"
+        " servers; mail sent to that address belongs to it.",
+    )
+    mail_server_ids = fields.One2many("ir.mail_server", "company_id", string="Outgoing Servers")
+    fetchmail_server_ids = fields.One2many(
+        "fetchmail.server", "company_id", string="Incoming Servers"
+    )
+    bounce_email = fields.Char(string="Bounce Email", compute="_compute_bounce")
+    bounce_formatted = fields.Char(string="Bounce", compute="_compute_bounce")
+    catchall_email = fields.Char(compute="_compute_catchall")
+    catchall_formatted = fields.Char(compute="_compute_catchall")
+    default_from_email = fields.Char(string="Default From", compute="_compute_default_from_email")
+    reply_to_email = fields.Char(string="Reply-To Address", compute="_compute_reply_to_email")
+    routing_from_example = fields.Char(
+        string="Your Mail Is From",
+        compute="_compute_routing_examples",
+        help="The sender of a mail that you would write in this company's name, before the server's"
+        " Sender Policy",
+    )
+    routing_reply_to_example = fields.Char(
+        string="Answers Go To",
+        compute="_compute_routing_examples",
+        help="The Reply-To address of that mail, where the document has no address of its own",
+    )
+    routing_warning = fields.Char(compute="_compute_routing_warning")
+
+    @api.depends("name", "alias_domain_id.bounce_email")
+    def _compute_bounce(self):
+        facts = self.env["mail.routing"]._get_facts()
+        for company in self:
+            email = company.sudo().alias_domain_id.bounce_email or facts.bounce_address(None)
+            company.bounce_email = email
+            company.bounce_formatted = formataddr((company.name, email)) if email else ""
+
+    @api.depends("alias_domain_id.catchall_email")
+    def _compute_catchall(self):
+        super()._compute_catchall()
+        for company in self:
+            email = company.sudo().alias_domain_id.catchall_email
+            if email:
+                company.catchall_email = email
+                company.catchall_formatted = formataddr((company.name, email))
+
+    @api.depends("alias_domain_id.default_from_email")
+    def _compute_default_from_email(self):
+        facts = self.env["mail.routing"]._get_facts()
+        for company in self:
+            company.default_from_email = (
+                company.sudo().alias_domain_id.default_from_email
+                or facts.notification_address(None)
+            )
+
+    @api.depends("alias_domain_id.name", "alias_domain_id.catchall_alias", "reply_to_prefix")
+    def _compute_reply_to_email(self):
+        for company in self:
+            company.reply_to_email = company._facts_of_form().reply_to_email(
+                company._routing_fact()
+            )
+
+    @api.depends(
+        "alias_domain_id",
+        "email_from_by_company",
+        "mail_server_by_domain",
+        "name",
+        "reply_to_by_company",
+        "reply_to_prefix",
+    )
+    @api.depends_context("uid")
+    def _compute_routing_examples(self):
+        email_from = self.env.user.email_formatted or ""
+        for company in self:
+            facts = company._facts_of_form()
+            draft = Draft(email_from, company_id=company._origin.id or 0, author=Author())
+            company.routing_from_example = decide_sender(draft, facts)
+            reply_to, _reason = decide_reply_to(draft, facts)
+            company.routing_reply_to_example = reply_to or company.routing_from_example
+
+    @api.depends(
+        "mail_server_by_domain", "mail_server_by_reply_to", "mail_server_ids.active", "name"
+    )
+    def _compute_routing_warning(self):
+        for company in self:
+            uses = company.mail_server_by_domain or company.mail_server_by_reply_to
+            servers = company.sudo().mail_server_ids.filtered("active")
+            if uses and not servers:
+                company.routing_warning = _(
+                    "%s has no outgoing server of its own: its mail leaves through servers without"
+                    " a company, and fails where there are none.",
+                    company.name,
+                )
+            elif servers and not uses:
+                company.routing_warning = _(
+                    "%s does not use its outgoing servers. Turn on 'SMTP and IMAP + Alias Domain by"
+                    " Company'.",
+                    company.name,
+                )
+            else:
+                company.routing_warning = False
+
+    @api.constrains("reply_to_prefix", "alias_domain_id")
+    def _check_reply_to_prefix(self):
+        settings = self.env["mail.routing"]._gather_settings()
+        for company in self:
+            prefix = company.reply_to_prefix
+            if not prefix:
+                continue
+            if not is_local_part(prefix):
+                raise ValidationError(
+                    _(
+                        "Reply-To Prefix: '%s' cannot stand before the @. Use letters, digits, dots"
+                        " and hyphens.",
+                        prefix,
+                    )
+                )
+            domain = company.sudo().alias_domain_id
+            bounce = domain.bounce_alias if domain else settings.bounce_alias
+            if prefix.lower() == (bounce or "").lower():
+                raise ValidationError(
+                    _(
+                        "Reply-To Prefix: '%(prefix)s' is the bounce alias of %(domain)s; answers"
+                        " would be taken for delivery reports.",
+                        prefix=prefix,
+                        domain=domain.unicode_name or settings.catchall_domain,
+                    )
+                )
+
+    def _routing_fact(self, mailbox="") -> Company:
         """Give what the decision may know of this company.
 
         :param mailbox: login of its first confirmed incoming server, ``""`` without one
         """
         self.ensure_one()
-        return Company(id=self.id, name=self.name or "", mailbox=mailbox)
+        return Company(
+            id=self._origin.id or 0,
+            name=self.name or "",
+            domain_id=self.sudo().alias_domain_id._origin.id or None,
+            reply_to_by_company=self.reply_to_by_company,
+            reply_to_prefix=(self.reply_to_prefix or "").lower(),
+            email_from_by_company=self.email_from_by_company,
+            mail_server_by_domain=self.mail_server_by_domain,
+            mail_server_by_reply_to=self.mail_server_by_reply_to,
+            mailbox=mailbox,
+        )
+
+    def _facts_of_form(self):
+        """Give the facts as they would be with this company as it stands in the form."""
+        self.ensure_one()
+        facts = self.env["mail.routing"]._get_facts()
+        known = facts.company.get(self._origin.id)
+        mine = self._routing_fact(known.mailbox if known else "")
+        others = tuple(company for company in facts.companies if company.id != mine.id)
+        return dataclasses.replace(facts, companies=(mine, *others))

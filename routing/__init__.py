@@ -27,7 +27,7 @@ from .addresses import (
 from .facts import Author, Company, Domain, Draft, Facts, Server, Settings
 from .reasons import Reason
 from .refusals import Refusal, recognise_refusal
-from .route import Route, decide, decide_reply_to, is_restricted
+from .route import Route, decide, decide_reply_to, decide_sender, is_restricted
 
 __all__ = [
     "Author",
@@ -46,6 +46,7 @@ __all__ = [
     "clean_name",
     "decide",
     "decide_reply_to",
+    "decide_sender",
     "domain_of",
     "encode_mailbox",
     "format_mailbox",

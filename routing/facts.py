@@ -205,6 +205,11 @@ class Facts:
         return {company_id: Pool(servers) for company_id, servers in by_company.items()}
 
     @cached_property
+    def has_reply_domains(self) -> bool:
+        """Tell whether any domain has its answers sent to another one."""
+        return any(domain.reply_domain_id for domain in self.domains)
+
+    @cached_property
     def company_by_reply_to(self) -> dict[str, Company]:
         """Companies that let Reply-To choose the server, by their reply address."""
         found: dict[str, Company] = {}

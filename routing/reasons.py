@@ -103,6 +103,11 @@ class Reason:
     rule: str
     values: dict = field(default_factory=dict)
 
+    @property
+    def key(self) -> tuple:
+        """The reason as a key: equal for equal sentences."""
+        return self.rule, *sorted(self.values.items())
+
     def sentence(self, translate=lambda text: text) -> str:
         """Say it. :param translate: takes the English sentence, gives the reader's."""
         return translate(SENTENCES[self.rule]) % self.values

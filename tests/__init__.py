@@ -1,5 +1,7 @@
 from . import (
     test_catch_all,
+    test_companies,
+    test_faults,
     test_refusals,
     test_restricted_sending,
     test_settings,

@@ -1,0 +1,50 @@
+"""What a broken SMTP session leaves behind: how far did the mail get?"""
+
+
+class SessionWatch:
+    """Watches a session, to tell what became of the mail that was in it when it broke off.
+
+    ``smtplib`` sends commands as text and a message's content as bytes. Once the content is out,
+    the server may have taken the mail even if its answer never came (RFC 5321 4.5.3.2.6, RFC 1047:
+    the moment in which duplicates arise); before that, it has not.
+
+    :param session: Odoo's ``SMTPConnection``, or None in Odoo's test mode
+    """
+
+    def __init__(self, session):
+        self.smtp = getattr(session, "__obj__", session)
+        self.handed_over = False
+        self.commands = 0
+        self.mails = 0
+        self.closed = False
+        if hasattr(self.smtp, "send"):
+            self._send = self.smtp.send
+            self.smtp.send = self._watch_send
+
+    def _watch_send(self, data):
+        self._send(data)
+        if isinstance(data, str):
+            self.commands += 1
+        else:
+            self.handed_over = True
+
+    def start_mail(self):
+        """Tell that the next mail's turn has come."""
+        self.mails += 1
+        self.commands = 0
+        self.handed_over = False
+
+    def close(self):
+        """Tell that the session is over."""
+        self.closed = True
+
+    def is_closed(self):
+        """Tell whether the session is over: smtplib closes it after a 421."""
+        return self.closed or getattr(self.smtp, "sock", self) is None
+
+    def died_before_this_mail(self):
+        """Tell whether an idle session had died between two mails.
+
+        Its first command, MAIL, then gets no answer. Of a fresh session that cannot be said.
+        """
+        return self.mails > 1 and self.commands <= 1 and not self.handed_over
