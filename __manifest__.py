@@ -16,6 +16,7 @@
         "views/mail_alias_domain_views.xml",
         "views/res_company_views.xml",
         "views/res_config_settings_views.xml",
+        "views/res_users_views.xml",
     ],
     "installable": True,
     "application": False,

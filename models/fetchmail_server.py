@@ -12,6 +12,7 @@ class FetchmailServer(models.Model):
     company_id = fields.Many2one(
         "res.company",
         index=True,
+        ondelete="restrict",
         help="The company whose mailbox this is. Empty: everybody's.",
     )
     routing_warning = fields.Char(related="company_id.routing_warning")

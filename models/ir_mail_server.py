@@ -53,6 +53,7 @@ class IrMailServer(models.Model):
     company_id = fields.Many2one(
         "res.company",
         index=True,
+        ondelete="restrict",
         help="The company whose mail leaves through this server, if it uses its own servers (page"
         " Email Routing of the company). Empty: for everybody who has none.",
     )

@@ -126,19 +126,6 @@ class MailAliasDomain(models.Model):
                 raise ValidationError(
                     _("Domain: '%s' is no domain. Write it like 'mycompany.com'.", domain.name)
                 )
-            twins = (
-                self.with_context(active_test=False)
-                .sudo()
-                .search_count([("name", "=", domain.name), ("id", "!=", domain.id)])
-            )
-            if twins:
-                raise ValidationError(
-                    _(
-                        "Domain: %s is in the table already, perhaps archived or of another"
-                        " company.",
-                        domain.unicode_name,
-                    )
-                )
 
     @api.constrains("catchall_alias", "bounce_alias", "default_from")
     def _check_aliases(self):
@@ -192,12 +179,33 @@ class MailAliasDomain(models.Model):
 
     @api.model_create_multi
     def create(self, vals_list):
-        return super().create([self._with_ascii_name(vals) for vals in vals_list])
+        vals_list = [self._with_ascii_name(vals) for vals in vals_list]
+        self._check_free([vals.get("name") for vals in vals_list])
+        return super().create(vals_list)
 
     def write(self, vals):
+        vals = self._with_ascii_name(vals)
         if vals.get("active") is False:
             self._check_unused()
-        return super().write(self._with_ascii_name(vals))
+        if "name" in vals:
+            self._check_free([vals["name"]] * len(self))
+        return super().write(vals)
+
+    def _check_free(self, names):
+        """Say which domain is there already, before PostgreSQL does in its own words.
+
+        :param names: that records other than ``self`` may not have; nor may two have the same
+        """
+        everything = self.sudo().with_context(active_test=False)
+        taken = everything.search([("name", "in", names), ("id", "not in", self.ids)])
+        twice = taken.mapped("name") or [name for name in names if name and names.count(name) > 1]
+        if twice:
+            raise ValidationError(
+                _(
+                    "Domain: %s is in the table already, perhaps archived or of another company.",
+                    unicode_domain(twice[0]),
+                )
+            )
 
     @api.model
     def _with_ascii_name(self, vals):

@@ -82,7 +82,8 @@ class MailRouting(models.AbstractModel):
     @api.model
     def _gather_companies(self):
         mailboxes = self._gather_mailboxes()
-        companies = self.env["res.company"].sudo().search([])
+        # an archived company's documents may still be written about
+        companies = self.env["res.company"].sudo().with_context(active_test=False).search([])
         return tuple(company._routing_fact(mailboxes.get(company.id, "")) for company in companies)
 
     @api.model

@@ -1,7 +1,7 @@
 import dataclasses
 
 from odoo import _, api, fields, models
-from odoo.exceptions import ValidationError
+from odoo.exceptions import UserError, ValidationError
 from odoo.tools import formataddr
 
 from ..routing import Author, Company, Draft, decide_reply_to, decide_sender, is_local_part
@@ -175,6 +175,26 @@ class ResCompany(models.Model):
                         " would be taken for delivery reports.",
                         prefix=prefix,
                         domain=domain.unicode_name or settings.catchall_domain,
+                    )
+                )
+
+    @api.ondelete(at_uninstall=False)
+    def _unlink_except_mail_routing(self):
+        """Refuse in a sentence: what is left would become everybody's, or nobody's."""
+        everything = self.sudo().with_context(active_test=False)
+        for company in everything:
+            left = [
+                record.display_name
+                for model in ("ir.mail_server", "fetchmail.server", "mail.alias.domain")
+                for record in everything.env[model].search([("company_id", "=", company.id)])
+            ]
+            if left:
+                raise UserError(
+                    _(
+                        "%(company)s still has mail servers or domains. Delete them, or give them"
+                        " to another company first: %(left)s.",
+                        company=company.name,
+                        left=", ".join(left),
                     )
                 )
 

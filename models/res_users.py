@@ -1,4 +1,5 @@
-from odoo import models
+from odoo import _, api, fields, models
+from odoo.exceptions import ValidationError
 
 from ..routing import Author
 
@@ -6,10 +7,53 @@ from ..routing import Author
 class ResUsers(models.Model):
     _inherit = "res.users"
 
+    alias_domain_id = fields.Many2one(
+        "mail.alias.domain",
+        string="Outgoing Email Domain",
+        company_dependent=True,
+        help="The domain you write from in the present company, where that has Mail From by Company"
+        " on. Empty: the company's own.",
+    )
+
+    @property
+    def SELF_READABLE_FIELDS(self):
+        return super().SELF_READABLE_FIELDS + ["alias_domain_id"]
+
+    @property
+    def SELF_WRITEABLE_FIELDS(self):
+        return super().SELF_WRITEABLE_FIELDS + ["alias_domain_id"]
+
+    @api.constrains("alias_domain_id")
+    def _check_alias_domain_id(self):
+        for user in self.sudo():
+            if not user._may_write_from(user.alias_domain_id):
+                raise ValidationError(
+                    _(
+                        "Outgoing Email Domain: %(domain)s belongs to %(company)s, which is no"
+                        " company of %(user)s.",
+                        domain=user.alias_domain_id.unicode_name,
+                        company=user.alias_domain_id.company_id.name,
+                        user=user.name,
+                    )
+                )
+
+    def _may_write_from(self, domain):
+        """Tell whether a domain is one of this user's companies, or shared."""
+        self.ensure_one()
+        return not domain.company_id or domain.company_id in self.company_ids
+
     def _routing_author(self, company_id) -> Author:
         """Give what the decision may know of this user as an author.
+
+        A domain that has been archived since, or went to a company that is not his, counts no
+        more.
 
         :param company_id: the company of the mail
         """
         self.ensure_one()
-        return Author(is_bot=self == self.env.ref("base.user_root"))
+        domain = self.with_company(company_id).alias_domain_id
+        usable = domain and domain.active and self._may_write_from(domain)
+        return Author(
+            outgoing_domain=domain.name if usable else "",
+            is_bot=self == self.env.ref("base.user_root"),
+        )
