@@ -801,12 +801,12 @@ class _SmtpSession(SMTP):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.provider._connections.add(transport)
-        super().connection_made(transport)
+        return super().connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.provider._connections.discard(self.transport)
         self.provider._connections.discard(self._original_transport)
-        super().connection_lost(error)
+        return super().connection_lost(error)
 
     @property
     def login(self) -> str:

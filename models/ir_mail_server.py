@@ -205,6 +205,15 @@ class IrMailServer(models.Model):
         return route.mail_from or mail_from, smtp_to_list, message
 
     @api.model
+    def _get_default_bounce_address(self):
+        """Give the bounce address of the company in force, as Odoo 17 does."""
+        facts = self.env["mail.routing"]._get_facts()
+        if facts.is_native:
+            return super()._get_default_bounce_address()
+        domain = facts.domain_of_company(facts.company.get(self.env.company.id))
+        return facts.bounce_address(domain) if facts.has_catch_all(domain) else None
+
+    @api.model
     def _apply_route(self, message, route):
         """Write the route's From and Return-Path into a message."""
         if route.from_address and parse_mailbox(str(message["From"])) != (
@@ -381,7 +390,7 @@ class IrMailServer(models.Model):
                 cure = server._cure(error.__context__, str(error), server._routing_fact())
                 if not cure:
                     raise
-                raise UserError(f"{error}\n\n{cure}") from error
+                raise UserError(_("%(error)s\n\n%(cure)s", error=error, cure=cure)) from error
         return result
 
     def _get_test_email_addresses(self):

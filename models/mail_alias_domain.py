@@ -74,14 +74,12 @@ class MailAliasDomain(models.Model):
     default_from_email = fields.Char(string="Default From", compute="_compute_emails")
     catch_all = fields.Selection(
         selection=[("default", "As in General Settings"), ("yes", "Yes"), ("no", "No")],
-        string="Catch All",
         default="default",
         required=True,
         help="Whether mail to any address of this domain arrives in a mailbox that Odoo fetches",
     )
     reply_domain_id = fields.Many2one(
         "mail.alias.domain",
-        string="Reply Domain",
         ondelete="restrict",
         help="Answers to mail from this domain go to that one. Empty: to the Email Domain of the"
         " company.",

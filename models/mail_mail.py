@@ -143,7 +143,7 @@ class MailMail(models.Model):
             success_pids=[], failure_reason=reason, failure_type="mail_smtp"
         )
         if auto_commit:
-            self.env.cr.commit()
+            self.env.cr.commit()  # as native does # pylint: disable=invalid-commit
 
     def _send(self, auto_commit=False, raise_exception=False, smtp_session=None):
         """Send mail by mail, so that a session that breaks off leaves the rest in the queue."""
@@ -176,7 +176,7 @@ class MailMail(models.Model):
                 watch.close()
                 mail._settle_broken_off(watch, error)
                 if auto_commit:
-                    self.env.cr.commit()
+                    self.env.cr.commit()  # as native does # pylint: disable=invalid-commit
         return True
 
     def _settle_broken_off(self, watch, error):

@@ -59,7 +59,7 @@ class ResCompany(models.Model):
     fetchmail_server_ids = fields.One2many(
         "fetchmail.server", "company_id", string="Incoming Servers"
     )
-    bounce_email = fields.Char(string="Bounce Email", compute="_compute_bounce")
+    bounce_email = fields.Char(compute="_compute_bounce")
     bounce_formatted = fields.Char(string="Bounce", compute="_compute_bounce")
     catchall_email = fields.Char(compute="_compute_catchall")
     catchall_formatted = fields.Char(compute="_compute_catchall")
@@ -88,12 +88,13 @@ class ResCompany(models.Model):
 
     @api.depends("alias_domain_id.catchall_email")
     def _compute_catchall(self):
-        super()._compute_catchall()
+        result = super()._compute_catchall()
         for company in self:
             email = company.sudo().alias_domain_id.catchall_email
             if email:
                 company.catchall_email = email
                 company.catchall_formatted = formataddr((company.name, email))
+        return result
 
     @api.depends("alias_domain_id.default_from_email")
     def _compute_default_from_email(self):

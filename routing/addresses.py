@@ -140,7 +140,7 @@ def parse_mailbox(text: str) -> Mailbox:
         return Mailbox("", "")
     one_line = _WHITE.sub(" ", text)
     for name, address in getaddresses([one_line]):
-        if "@" in address.strip("@"):
+        if "@" in address.strip("@") and clean_name(address) == address.strip():
             return Mailbox(clean_name(_decode_words(name)), address.strip())
     # stricter releases of getaddresses give up on what mail programs still write
     found = _FIRST_ADDRESS.search(one_line)

@@ -173,7 +173,7 @@ def test_a_rule_of_ones_own():
 @pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
 def test_auth_plain_and_auth_login(mechanism):
     with Provider(ACCOUNTS) as provider:
-        client = smtplib.SMTP(provider.smtp_host, provider.smtp_port, "localhost")
+        client = smtplib.SMTP(provider.smtp_host, provider.smtp_port, "localhost", timeout=10)
         with client:
             client.ehlo()
             client.user, client.password = LOGIN, PASSWORD
@@ -197,7 +197,7 @@ def test_a_wrong_login_is_refused(login, password):
 
 def test_nobody_sends_without_a_login():
     with Provider(ACCOUNTS) as provider:
-        with smtplib.SMTP(provider.smtp_host, provider.smtp_port, "localhost") as client:
+        with smtplib.SMTP(provider.smtp_host, provider.smtp_port, timeout=10) as client:
             client.ehlo()
             assert client.mail(LOGIN) == (530, b"5.7.0 Authentication required")
         assert provider.refusals[0].reply == "530 5.7.0 Authentication required"
@@ -205,7 +205,7 @@ def test_nobody_sends_without_a_login():
 
 def test_an_open_provider_checks_only_who_logs_in():
     with Provider(ACCOUNTS, require_auth=False) as provider:
-        with smtplib.SMTP(provider.smtp_host, provider.smtp_port, "localhost") as client:
+        with smtplib.SMTP(provider.smtp_host, provider.smtp_port, timeout=10) as client:
             client.send_message(mail(), "anybody@x.com", ["x@out.com"])
         assert provider.mails[0].login == ""
         with pytest.raises(smtplib.SMTPSenderRefused):
@@ -376,7 +376,7 @@ def test_many_sessions_at_once_lose_nothing():
 
 def test_the_delay_is_added_to_the_commands():
     with Provider(ACCOUNTS, delay=0.2) as provider:
-        client = smtplib.SMTP(provider.smtp_host, provider.smtp_port, "localhost")
+        client = smtplib.SMTP(provider.smtp_host, provider.smtp_port, "localhost", timeout=10)
         client.sock.settimeout(0.05)
         with contextlib.closing(client), pytest.raises(smtplib.SMTPServerDisconnected):
             client.ehlo()
@@ -436,7 +436,7 @@ def test_the_certificate_is_trusted_by_nobody_else(tls):
         if tls == "ssl":
             smtplib.SMTP_SSL(provider.smtp_host, provider.smtp_port, context=context)
         else:
-            client = smtplib.SMTP(provider.smtp_host, provider.smtp_port, "localhost")
+            client = smtplib.SMTP(provider.smtp_host, provider.smtp_port, "localhost", timeout=10)
             with contextlib.closing(client):
                 client.starttls(context=context)
 
@@ -444,7 +444,7 @@ def test_the_certificate_is_trusted_by_nobody_else(tls):
 def test_before_starttls_there_is_neither_auth_nor_mail():
     with (
         Provider(ACCOUNTS, tls="starttls") as provider,
-        smtplib.SMTP(provider.smtp_host, provider.smtp_port, "localhost") as client,
+        smtplib.SMTP(provider.smtp_host, provider.smtp_port, "localhost", timeout=10) as client,
     ):
         client.ehlo()
         assert not client.has_extn("auth")
@@ -617,7 +617,7 @@ def send_two_over_tls(provider):
     if provider.tls == "ssl":
         client = smtplib.SMTP_SSL(*where, context=provider.client_context())
     else:
-        client = smtplib.SMTP(*where)
+        client = smtplib.SMTP(*where, timeout=10)
     with contextlib.closing(client):
         if provider.tls == "starttls":
             client.starttls(context=provider.client_context())

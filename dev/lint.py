@@ -1,0 +1,51 @@
+"""Style and mistakes: ruff (pyproject.toml), pylint with Odoo's checks (.pylintrc), OCA's."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from dev.odoo_env import addons_link
+from dev.shared import ADDON, ROOT, say
+
+
+def python_files() -> list[str]:
+    """Return the paths of the repository's Python files, without those that git ignores."""
+    if shutil.which("git") and (ROOT / ".git").exists():
+        listed = subprocess.check_output(
+            ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py"],
+            cwd=ROOT,
+            text=True,
+        ).splitlines()
+        # A file that was deleted and not committed is still listed
+        return sorted({path for path in listed if (ROOT / path).exists()})
+    return sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Check the files named by ``arguments``, else all; return 1 when there are findings."""
+    files = list(arguments) or python_files()
+    ruff = [sys.executable, "-m", "ruff"]
+    # pylint takes a module's name from its folder's, so it is shown the addon under its own
+    pylint = [sys.executable, "-m", "pylint", "--load-plugins=pylint_odoo"]
+    pylint += [f"--rcfile={ROOT / '.pylintrc'}", "--score=n"]
+    oca = str(Path(sys.executable).with_name("oca-checks-odoo-module"))
+    checks = (
+        ("ruff check", ROOT, [*ruff, "check", *files]),
+        ("ruff format", ROOT, [*ruff, "format", "--check", *files]),
+        ("pylint", addons_link(), [*pylint, *(f"{ADDON}/{path}" for path in files)]),
+        ("OCA's checks", addons_link(), [oca, ADDON]),
+    )
+    failed = []
+    for name, folder, command in checks:
+        if subprocess.call(command, cwd=folder):
+            failed.append(name)
+    say(f"Findings by {', '.join(failed)}" if failed else f"{len(files)} files, no findings")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

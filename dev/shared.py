@@ -1,0 +1,86 @@
+"""What the bootstrap and the tools have in common: places, locks, progress. Plain Python.
+
+``bootstrap.py`` runs this file with whatever ``python3`` the machine has, so nothing here needs
+a package or a Python newer than 3.7.
+"""
+
+# pylint: disable=print-used
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ADDON = "mail_company_routing"
+ROOT = Path(__file__).resolve().parent.parent
+REQUIREMENTS = ROOT / "dev" / "requirements.txt"
+REQUIREMENTS_BENCH = ROOT / "dev" / "requirements-bench.txt"
+
+
+def cache_dir() -> Path:
+    """Return the folder of everything that may be deleted and made again; it exists."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    path = Path(base).absolute() / ADDON
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def say(text: str) -> None:
+    """Print a line at once, also into a pipe."""
+    print(text, flush=True)
+
+
+@contextmanager
+def locked(path: Path, waiting: str) -> Iterator[None]:
+    """Hold the lock file ``path``; say ``waiting`` when another process has it, then wait.
+
+    The kernel lets go of the lock when its process ends in whatever way.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(waiting)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+class Progress:
+    """A long step: a line at its start and end, and a sign of life between them.
+
+    On a terminal the sign rewrites one line; in a log it is a line every 20 seconds.
+    """
+
+    def __init__(self, title: str) -> None:
+        self.title = title
+        self.start = self.shown = time.monotonic()
+        self.width = 0
+        self.tty = sys.stdout.isatty()
+
+    def __enter__(self) -> Progress:
+        say(self.title + " ...")
+        return self
+
+    def update(self, text: str) -> None:
+        """Tell how far the step is, such as ``12/52 sale``."""
+        now = time.monotonic()
+        if now - self.shown < (0.2 if self.tty else 20):
+            return
+        self.shown = now
+        line = f"  {text} ({now - self.start:.0f} s)"[:99]
+        if self.tty:
+            print("\r" + line.ljust(self.width), end="", flush=True)
+            self.width = len(line)
+        else:
+            say(line)
+
+    def __exit__(self, exc_type: type[BaseException] | None, *_exc: object) -> None:
+        if self.width:
+            print("\r" + " " * self.width + "\r", end="")
+        if exc_type is None:
+            say(f"  done in {time.monotonic() - self.start:.0f} s")

@@ -1,0 +1,250 @@
+"""The addon's tests, and Odoo's own mail tests with and without the addon.
+
+``test [pytest's arguments]``: the tests of ``routing/``, then those that need Odoo.
+``test-native``: Odoo's tests of mail have to pass, query for query, as they do without the addon.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from dev import native_runner
+from dev.odoo_env import (
+    NoOdoo,
+    NoPostgres,
+    OdooError,
+    OdooHomeError,
+    addons_link,
+    database,
+    find_odoo,
+    odoo_config,
+    odoo_environment,
+    postgres,
+    template_key,
+    time_limit,
+    workdir,
+)
+from dev.shared import ADDON, ROOT, Progress, cache_dir, say
+
+# The addons whose documents the tests send mail about
+MODULES = ("mail", "sale_management", "crm")
+
+NATIVE_MODULES = ("mail", "test_mail")
+# Left out is a test that deletes what cannot be deleted once the registry is complete
+NATIVE_TAGS = "/mail,/test_mail,/base:TestIrMailServer,-/mail:TestMailMailStableSelection"
+NATIVE_SECONDS = 40 * 60
+BROWSERS = ("google-chrome", "chromium", "chromium-browser", "google-chrome-stable")
+
+NO_TESTS_COLLECTED = 5
+
+
+# --- test ----------------------------------------------------------------------------------
+
+
+def test(arguments: Sequence[str]) -> int:
+    """Run the addon's tests with pytest and its ``arguments``; return the exit code.
+
+    Paths among the arguments, such as ``tests/test_sending.py``, choose what is run. Without an
+    Odoo only the tests of ``routing/`` run, and the last lines say so; that is no failure.
+    """
+    options, plain, on_odoo = _sort_arguments(arguments)
+    everything = not plain and not on_odoo
+    codes = []
+    if plain or everything:
+        codes.append(_test_routing(options, plain or ["tests/routing"]))
+    if on_odoo or everything:
+        try:
+            codes.append(_test_on_odoo(options, on_odoo or ["tests"]))
+        except OdooHomeError:
+            raise
+        except NoOdoo as error:
+            say(f"\nNOT RUN: the tests that need Odoo, all of tests/ but tests/routing. {error}")
+    if any(code != NO_TESTS_COLLECTED for code in codes):
+        # A choice such as -k may well leave one part empty, not both
+        codes = [code for code in codes if code != NO_TESTS_COLLECTED or not options]
+    return max(codes, default=0)
+
+
+def _sort_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """Return pytest's options, the chosen paths of ``tests/routing``, and the other paths."""
+    options, plain, on_odoo = [], [], []
+    for argument in arguments:
+        path, colons, node = argument.partition("::")
+        if argument.startswith("-") or not Path(path).exists():
+            options.append(argument)
+            continue
+        path = Path(path).resolve().relative_to(ROOT).as_posix()
+        chosen = plain if path.startswith("tests/routing") else on_odoo
+        chosen.append(path + colons + node)
+    return options, plain, on_odoo
+
+
+def _test_routing(options: Sequence[str], paths: Sequence[str]) -> int:
+    say("Tests of the decision, without Odoo")
+    ini = ROOT / "tests" / "routing" / "pytest.ini"
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-m", "pytest", "-p", "no:odoo", "-c", str(ini), *options]
+    return subprocess.call([*command, *(str(ROOT / path) for path in paths)], cwd=ROOT, env=env)
+
+
+def _test_on_odoo(options: Sequence[str], paths: Sequence[str]) -> int:
+    find_odoo()
+    say("Tests on Odoo")
+    addon = addons_link() / ADDON
+    with database(MODULES) as name:
+        # The addon is tested under its technical name, whatever the clone's folder is called
+        ini = workdir() / "pytest.ini"
+        ini.write_text("[pytest]\naddopts = --tb=short\n")
+        config = odoo_config(name, http_enable=True)
+        command = [
+            *(sys.executable, "-m", "pytest", "-c", str(ini), "-p", "no:warnings"),
+            *("-o", f"cache_dir={ROOT / '.pytest_cache'}"),
+            *(f"--rootdir={addon}", f"--confcutdir={addon}"),
+            *(f"--odoo-config={config}", f"--odoo-database={name}", "--odoo-http"),
+            *(f"--ignore={addon / 'tests' / 'routing'}", *options),
+            *(str(addon / path) for path in paths),
+        ]
+        return subprocess.call(command, cwd=addon.parent, env=_odoo_import_environment())
+
+
+def _odoo_import_environment() -> dict[str, str]:
+    """Return an environment in which Python imports Odoo, in UTC as odoo-bin does."""
+    return {**odoo_environment(), "PYTHONPATH": str(find_odoo()), "TZ": "UTC"}
+
+
+# --- test-native ---------------------------------------------------------------------------
+
+
+def test_native() -> int:
+    """Run Odoo's own mail tests without the addon and with it installed; return the exit code.
+
+    Fails when a test fails, or is skipped, or needs more queries only with the addon.
+    """
+    try:
+        find_odoo()
+    except OdooHomeError:
+        raise
+    except NoOdoo as error:
+        say(f"NOT RUN: Odoo's own mail tests. {error}")
+        return 0
+    with postgres(), ThreadPoolExecutor() as pool:
+        # One after the other where they share the preparation, beside each other for the rest
+        cached = _baseline_file()
+        if cached.exists():
+            without, origin = json.loads(cached.read_text()), " (from cache)"
+            with database(NATIVE_MODULES) as name, Progress("Odoo's mail tests") as progress:
+                addon = _run_native(name, True, progress)
+        else:
+            origin = ""
+            with (
+                database(NATIVE_MODULES, addon=False) as name_without,
+                database(NATIVE_MODULES) as name_with,
+                Progress("Odoo's mail tests, without and with the addon") as progress,
+            ):
+                jobs = [
+                    pool.submit(_run_native, name_without, False, progress),
+                    pool.submit(_run_native, name_with, True, progress),
+                ]
+                without, addon = (job.result() for job in jobs)
+            partial = cached.with_suffix(f".{os.getpid()}")
+            partial.write_text(json.dumps(without))
+            partial.replace(cached)
+    return _compare(without, addon, origin)
+
+
+def _baseline_file() -> Path:
+    """Return where the result without the addon is kept: it depends on Odoo and the tests only."""
+    parts = [
+        template_key(sorted(NATIVE_MODULES)),
+        NATIVE_TAGS,
+        Path(native_runner.__file__).read_text(),
+        str([shutil.which(name) for name in BROWSERS]),
+        sys.version,
+    ]
+    return cache_dir() / f"native-{hashlib.sha256(''.join(parts).encode()).hexdigest()[:16]}.json"
+
+
+def _run_native(name: str, addon: bool, progress: Progress) -> dict:
+    """Run the tests in the database ``name`` and return the runner's result."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = workdir() / f"native-{name}.log"
+    result = workdir() / f"native-{name}.json"
+    config = odoo_config(
+        name, addon=addon, http_port=port, logfile=log, screenshots=workdir() / "screenshots"
+    )
+    process = subprocess.Popen(
+        [sys.executable, native_runner.__file__, str(config), NATIVE_TAGS, str(result),
+         *sorted((*NATIVE_MODULES, "base"))],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=workdir(),
+        env=_odoo_import_environment(),
+    )  # fmt: skip
+    with time_limit(process, NATIVE_SECONDS):
+        for line in process.stdout:
+            progress.update(("with" if addon else "without") + " the addon: " + line.strip())
+    kept = cache_dir() / f"native-{'with' if addon else 'without'}-addon.log"
+    if log.exists():
+        shutil.copyfile(log, kept)
+    if process.returncode or not result.exists():
+        raise OdooError(f"Odoo's tests broke off with exit code {process.returncode}: see {kept}")
+    return {**json.loads(result.read_text()), "log": str(kept)}
+
+
+def _compare(without: dict, addon: dict, origin: str) -> int:
+    """Print both results and what differs; return 1 if the addon makes anything worse."""
+    for label, result in ((f"without the addon{origin}", without), ("with the addon", addon)):
+        say(
+            f"{label}: {len(result['run'])} tests, {len(result['failed'])} failed, "
+            f"{len(result['skipped'])} skipped, {len(result['queries'])} query counts; "
+            f"log {result['log']}"
+        )
+    for test_id in sorted(set(without["failed"]) & set(addon["failed"])):
+        say(f"fails without the addon too: {test_id}")
+    worse = []
+    for test_id in sorted(set(addon["failed"]) - set(without["failed"])):
+        reason = "\n  ".join(addon["failed"][test_id].strip().splitlines()[-8:])
+        worse.append(f"fails only with the addon: {test_id}\n  {reason}")
+    ran = set(addon["run"]) - set(addon["skipped"])
+    for test_id in sorted(set(without["run"]) - set(without["skipped"]) - ran):
+        worse.append(f"does not run with the addon: {test_id}")
+    for place, counts in sorted(without["queries"].items()):
+        more = addon["queries"].get(place, counts)
+        if sum(more) > sum(counts):
+            worse.append(f"more queries with the addon: {counts} -> {more} in {place}")
+        elif sum(more) < sum(counts):
+            say(f"fewer queries with the addon: {counts} -> {more} in {place}")
+    for line in worse:
+        say(line)
+    say(f"{len(worse)} differences to the addon's debit" if worse else "No test is worse for it")
+    return 1 if worse else 0
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run ``test`` or ``test-native``, as ``argv[0]`` says."""
+    try:
+        if argv[:1] == ["test"]:
+            return test(argv[1:])
+        if argv == ["test-native"]:
+            return test_native()
+    except (NoOdoo, NoPostgres, OdooError) as error:
+        say(str(error))
+        return 1
+    say("usage: python -m dev.test test [pytest's arguments] | test-native")
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
