@@ -14,10 +14,14 @@
         "views/fetchmail_server_views.xml",
         "views/ir_mail_server_views.xml",
         "views/mail_alias_domain_views.xml",
+        "views/mail_unprocessed_views.xml",
         "views/res_company_views.xml",
         "views/res_config_settings_views.xml",
         "views/res_users_views.xml",
     ],
+    "assets": {
+        "web.assets_backend": ["mail_company_routing/static/src/systray/*"],
+    },
     "installable": True,
     "application": False,
 }

@@ -1,4 +1,23 @@
+import functools
+import socket
+from imaplib import IMAP4
+
 from odoo import fields, models
+
+from odoo.addons.mail.models.fetchmail import MAIL_TIMEOUT
+
+
+@functools.wraps(IMAP4._create_socket)
+def _create_socket(self, timeout=None):
+    """Bound every step of an IMAP session.
+
+    Odoo means to do so, but since Python 3.9 imaplib hands over ``None``, which waits for ever: a
+    mailbox that hangs would hold all the others up.
+    """
+    return socket.create_connection((self.host or None, self.port), timeout or MAIL_TIMEOUT)
+
+
+IMAP4._create_socket = _create_socket
 
 
 class FetchmailServer(models.Model):

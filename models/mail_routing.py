@@ -51,13 +51,15 @@ class MailRouting(models.AbstractModel):
     @tools.ormcache("smtp_server", "smtp_user", "from_filter", "email_from")
     def _gather_facts(self, smtp_server, smtp_user, from_filter, email_from):
         """Read the facts; the arguments are those of Odoo's configuration file."""
+        mailboxes = self._gather_mailboxes()
         return Facts(
             settings=self._gather_settings(),
-            companies=self._gather_companies(),
+            companies=self._gather_companies(mailboxes),
             domains=self._gather_domains(),
             servers=self._gather_servers(),
             config_server=self._config_server(smtp_server, smtp_user, from_filter, email_from),
-            mailbox=self._gather_mailboxes().get(False, ""),
+            mailbox=next(iter(mailboxes.get(False, ())), ""),
+            mailboxes=tuple(login for logins in mailboxes.values() for login in logins),
         )
 
     @api.model
@@ -80,11 +82,13 @@ class MailRouting(models.AbstractModel):
         )
 
     @api.model
-    def _gather_companies(self):
-        mailboxes = self._gather_mailboxes()
+    def _gather_companies(self, mailboxes):
         # an archived company's documents may still be written about
         companies = self.env["res.company"].sudo().with_context(active_test=False).search([])
-        return tuple(company._routing_fact(mailboxes.get(company.id, "")) for company in companies)
+        return tuple(
+            company._routing_fact(next(iter(mailboxes.get(company.id, ())), ""))
+            for company in companies
+        )
 
     @api.model
     def _gather_domains(self):
@@ -98,12 +102,12 @@ class MailRouting(models.AbstractModel):
 
     @api.model
     def _gather_mailboxes(self):
-        """Give company id (False: none) -> login of the first confirmed incoming server."""
+        """Give company id (False: none) -> logins of its confirmed incoming servers, in order."""
         servers = self.env["fetchmail.server"].sudo().search([("state", "=", "done")])
         mailboxes = {}
         for server in servers:
             if server.server_type != "local" and is_address(server.user):
-                mailboxes.setdefault(server.company_id.id, ascii_address(server.user))
+                mailboxes.setdefault(server.company_id.id, []).append(ascii_address(server.user))
         return mailboxes
 
     @api.model

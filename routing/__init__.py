@@ -25,6 +25,7 @@ from .addresses import (
     unicode_domain,
 )
 from .facts import Author, Company, Domain, Draft, Facts, Server, Settings
+from .incoming import Incoming, company_of_incoming, read_incoming
 from .reasons import Reason
 from .refusals import Refusal, recognise_refusal
 from .route import Route, decide, decide_reply_to, decide_sender, is_restricted
@@ -35,6 +36,7 @@ __all__ = [
     "Domain",
     "Draft",
     "Facts",
+    "Incoming",
     "MailboxHeader",
     "Reason",
     "Refusal",
@@ -44,6 +46,7 @@ __all__ = [
     "ascii_address",
     "ascii_domain",
     "clean_name",
+    "company_of_incoming",
     "decide",
     "decide_reply_to",
     "decide_sender",
@@ -54,6 +57,7 @@ __all__ = [
     "is_local_part",
     "is_restricted",
     "parse_mailbox",
+    "read_incoming",
     "recognise_refusal",
     "unicode_domain",
 ]

@@ -156,6 +156,7 @@ class Facts:
     :param servers: the active outgoing servers in order of sequence
     :param config_server: the server of Odoo's configuration file, used where the database has none
     :param mailbox: login of the first confirmed incoming server without a company
+    :param mailboxes: logins of all confirmed incoming servers
     """
 
     settings: Settings = field(default_factory=Settings)
@@ -164,6 +165,7 @@ class Facts:
     servers: Sequence[Server] = ()
     config_server: Server | None = None
     mailbox: str = ""
+    mailboxes: Sequence[str] = ()
 
     @cached_property
     def is_native(self) -> bool:
@@ -218,6 +220,59 @@ class Facts:
             if address:
                 found.setdefault(address, company)
         return found
+
+    @cached_property
+    def reply_addresses(self) -> frozenset[str]:
+        """Addresses that are for replies alone: of the companies, and the domains' catchalls."""
+        found = {
+            self.reply_to_email(company)
+            for company in self.companies
+            if company.reply_to_prefix
+            and (company.reply_to_by_company or company.mail_server_by_reply_to)
+        }
+        return frozenset((found | self.catchall_addresses) - {""})
+
+    @cached_property
+    def catchall_addresses(self) -> frozenset[str]:
+        """The catchall addresses of the domains that have a catch-all."""
+        found = {
+            f"{domain.catchall_alias}@{domain.name}".lower()
+            for domain in self.domains
+            if domain.catchall_alias and self.has_catch_all(domain)
+        }
+        settings = self.settings
+        if settings.catch_all and settings.catchall_domain and settings.catchall_alias:
+            found.add(f"{settings.catchall_alias}@{settings.catchall_domain}".lower())
+        return frozenset(found)
+
+    @cached_property
+    def mailboxes_in_use(self) -> frozenset[str]:
+        """Addresses that are mailboxes: logins of incoming and outgoing servers."""
+        logins = [*self.mailboxes, *(server.sender_address for server in self.servers)]
+        return frozenset(login.lower() for login in logins if login)
+
+    @cached_property
+    def bounce_addresses(self) -> frozenset[str]:
+        """Addresses at which delivery reports arrive, and nothing else does."""
+        invented = {self.bounce_address(domain).lower() for domain in (None, *self.domains)}
+        return frozenset(invented - self.mailboxes_in_use - {""})
+
+    @cached_property
+    def plain_mailboxes(self) -> frozenset[str]:
+        """Mailboxes that are not the catchall address of a domain that has a catch-all."""
+        return self.mailboxes_in_use - self.catchall_addresses
+
+    @cached_property
+    def _companies_by_domain(self) -> dict[int, list[Company]]:
+        having: dict[int, list[Company]] = {}
+        for company in self.companies:
+            if company.domain_id:
+                having.setdefault(company.domain_id, []).append(company)
+        return having
+
+    def companies_having(self, domain_id: int) -> list[Company]:
+        """Give the companies whose Email Domain it is."""
+        return self._companies_by_domain.get(domain_id, [])
 
     def domain_of_company(self, company: Company | None) -> Domain | None:
         """Give the company's Email Domain."""

@@ -3,6 +3,7 @@ from . import (
     test_catch_all,
     test_companies,
     test_faults,
+    test_incoming,
     test_refusals,
     test_restricted_sending,
     test_settings,

@@ -5,8 +5,11 @@ is mocked between Odoo and its sockets.
 """
 
 from contextlib import contextmanager
+from email.message import EmailMessage
+from email.utils import getaddresses, make_msgid
 from unittest.mock import patch
 
+from odoo import SUPERUSER_ID
 from odoo.exceptions import ValidationError
 from odoo.tests.common import TransactionCase, new_test_user
 
@@ -119,6 +122,49 @@ class MailRoutingCase(TransactionCase):
                 **values,
             }
         )
+
+    def fetch(self, servers=None):
+        """Fetch mailboxes as the cron does, all confirmed ones unless told otherwise."""
+        # it commits after each mail; the test keeps its transaction
+        with patch.object(self.env.cr, "commit", self.env.flush_all):
+            if servers is None:
+                self.env["fetchmail.server"].with_user(SUPERUSER_ID)._fetch_mails()
+            else:
+                servers.fetch_mail()
+
+    def answer(self, provider, mail, **headers):
+        """Let the customer answer a mail, through the real provider.
+
+        :param mail: what the customer got
+        :param headers: to set otherwise: ``to``, ``sender``
+        """
+        answer = EmailMessage()
+        answer["From"] = headers.get("sender", f"Customer <{CUSTOMER}>")
+        answer["To"] = headers.get("to") or str(mail.message["Reply-To"])
+        answer["Subject"] = f"Re: {mail.message['Subject']}"
+        answer["Message-ID"] = make_msgid(domain="example.net")
+        answer["In-Reply-To"] = str(mail.message["Message-Id"])
+        answer.set_content("We agree.")
+        return self.receive(provider, answer)
+
+    def write_to(self, provider, to, subject="Enquiry", **headers):
+        """Let the customer write a new mail."""
+        message = EmailMessage()
+        message["From"] = headers.pop("sender", f"Customer <{CUSTOMER}>")
+        message["To"] = to
+        message["Subject"] = subject
+        message["Message-ID"] = make_msgid(domain="example.net")
+        for name, value in headers.items():
+            message[name.replace("_", "-")] = value
+        message.set_content("What does it cost?")
+        return self.receive(provider, message)
+
+    def receive(self, provider, message):
+        """Put a message into the mailbox that its recipient has at a provider."""
+        for _name, address in getaddresses([str(message["To"])]):
+            mailbox = provider.deliver(address, message.as_bytes())
+        self.assertTrue(mailbox, f"{message['To']} has no mailbox")
+        return message
 
     def one_mail(self, provider) -> Mail:
         """Give the one mail that the provider accepted."""

@@ -1,0 +1,112 @@
+"""Mail that arrives: whose is it, and which of its recipients are what they look like?
+
+Native Odoo looks at the part before the @ alone: whatever is sent to ``bounce@`` anything is taken
+for a delivery report, a reply to ``info@`` for a forward to the alias of that name. Here the whole
+address counts.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from .addresses import domain_of
+from .facts import Company, Facts
+
+
+@dataclass(frozen=True)
+class Incoming:
+    """What native routing shall see of a message.
+
+    :param to: the addresses of To that may make it a delivery report, a forward to an alias, or
+        a letter to the catchall address
+    :param recipients: all recipients, in domains that native lets pass
+    :param is_bounce: sent to the bounce address of a domain of ours
+    :param for_replies: sent to an address that is for replies alone
+    """
+
+    to: tuple[str, ...]
+    recipients: tuple[str, ...]
+    is_bounce: bool = False
+    for_replies: bool = False
+
+
+def company_of_incoming(
+    recipients: Iterable[str], server_company_id: int | None, facts: Facts
+) -> tuple[Company | None, str]:
+    """Decide the company of an incoming message.
+
+    :param recipients: addresses of To, Cc, Delivered-To and the like
+    :param server_company_id: company of the incoming server that fetched it
+    :return: the company, None for native's choice, and the rule that named it: ``reply_to``,
+        ``domain``, ``server`` or ``""``
+    """
+    recipients = [address.lower() for address in recipients]
+    for address in recipients:
+        company = facts.company_by_reply_to.get(address)
+        if company:
+            return company, "reply_to"
+    for address in recipients:
+        company = _owner(domain_of(address), facts)
+        if company:
+            return company, "domain"
+    company = facts.company.get(server_company_id)
+    if company and company.mail_server_by_domain:
+        return company, "server"
+    return None, ""
+
+
+def read_incoming(
+    to: Sequence[str],
+    recipients: Sequence[str],
+    facts: Facts,
+    *,
+    is_reply: bool,
+    alias_domains_allowed: str = "",
+) -> Incoming:
+    """Prepare the recipients of a message for native routing.
+
+    :param to: addresses of To
+    :param recipients: addresses of To, Cc, Delivered-To and the like
+    :param is_reply: whether it refers to a message that is known
+    :param alias_domains_allowed: a domain that native lets pass, where
+        ``mail.catchall.domain.allowed`` restricts them; ``""`` where it does not
+    """
+    mailboxes = facts.mailboxes_in_use
+    bounces = facts.bounce_addresses
+    lowered = [address.lower() for address in to]
+    shown = []
+    for address in lowered:
+        local = address.partition("@")[0]
+        # replies are replies, also where the local part is that of an alias of another model
+        hidden = is_reply and (address in mailboxes or address in facts.reply_addresses)
+        # of the general aliases only the addresses that exist as such
+        hidden |= local == facts.settings.bounce_alias and address not in bounces
+        hidden |= local == facts.settings.catchall_alias and address in facts.plain_mailboxes
+        if not hidden:
+            shown.append(address)
+    return Incoming(
+        to=tuple(shown),
+        recipients=tuple(_allowed(address, alias_domains_allowed, facts) for address in recipients),
+        is_bounce=any(address in bounces for address in lowered),
+        for_replies=any(address in facts.reply_addresses for address in lowered),
+    )
+
+
+def _owner(domain: str, facts: Facts) -> Company | None:
+    """The company, using its own servers, that owns a domain or is alone in having it."""
+    claimed = facts.domain_named.get(domain)
+    if claimed is None:
+        return None
+    owner = facts.company.get(claimed.company_id)
+    if owner and owner.mail_server_by_domain:
+        return owner
+    having = facts.companies_having(claimed.id)
+    if len(having) == 1 and having[0].mail_server_by_domain:
+        return having[0]
+    return None
+
+
+def _allowed(address: str, allowed: str, facts: Facts) -> str:
+    """An address of an alias domain, as one that ``mail.catchall.domain.allowed`` lets pass."""
+    if allowed and domain_of(address) in facts.domain_named:
+        return f"{address.rpartition('@')[0]}@{allowed}"
+    return address
