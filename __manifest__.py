@@ -18,6 +18,7 @@
         "views/res_company_views.xml",
         "views/res_config_settings_views.xml",
         "views/res_users_views.xml",
+        "wizards/mail_route_explain_views.xml",
     ],
     "assets": {
         "web.assets_backend": ["mail_company_routing/static/src/systray/*"],

@@ -73,7 +73,8 @@ class Rule:
     ``phase`` is the SMTP phase of the refusal: ``mail``, ``rcpt`` or ``data`` (after the end of
     the data). ``checks`` names what is compared with the account: the ``envelope`` (MAIL FROM),
     the From ``header`` (only in phase ``data``), ``both`` or ``none``. ``scope`` tells whether
-    the whole ``address`` must match or its ``domain`` only.
+    the whole ``address`` must match or its ``domain`` only. ``null_sender`` tells whether an
+    empty MAIL FROM passes, as Postfix lets it.
 
     ``reply`` may hold ``{mail_from}`` and ``{login}``. The wordings are the ones users of these
     providers report publicly.
@@ -84,15 +85,19 @@ class Rule:
     reply: str
     checks: str = "envelope"
     scope: str = "address"
+    null_sender: bool = False
 
     def allows(self, own: Collection[str], mail_from: str, header_from: Collection[str]) -> bool:
         """Tell whether an account that owns the addresses ``own`` may send this.
 
         ``own`` and the addresses compared with it are taken case-insensitively. An empty
         ``mail_from`` (``<>``) is nobody's address, hence refused wherever the envelope is
-        checked, as Yandex refuses it. ``header_from`` is only looked at by the rules that check
-        the header; an absent or unreadable From header is refused by them.
+        checked, as Yandex refuses it, unless the rule says otherwise. ``header_from`` is only
+        looked at by the rules that check the header; an absent or unreadable From header is
+        refused by them.
         """
+        if self.null_sender and not mail_from:
+            return True
         owned = {self._comparable(address) for address in own}
         if self.checks in ("envelope", "both") and self._comparable(mail_from) not in owned:
             return False
@@ -125,6 +130,7 @@ RULES: dict[str, Rule] = {
             "postfix",
             "rcpt",
             "553 5.7.1 <{mail_from}>: Sender address rejected: not owned by user {login}",
+            null_sender=True,
         ),
         Rule("aliyun_440", "mail", "440 mail from account doesn't conform with authentication"),
         Rule("aliyun_501", "mail", '501 "MAIL FROM" is non-local account'),

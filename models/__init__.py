@@ -4,6 +4,7 @@ from . import (
     base,
     mail_alias_domain,
     fetchmail_server,
+    ir_config_parameter,
     ir_http,
     ir_mail_server,
     mail_message,

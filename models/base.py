@@ -24,9 +24,9 @@ class Base(models.AbstractModel):
     def _notify_get_reply_to(self, default=None):
         """Answer with an address that exists; see :func:`~..routing.decide_reply_to`."""
         routing = self.env["mail.routing"]
-        facts = routing._get_facts()
-        if facts.is_native:
+        if not routing._is_active():
             return super()._notify_get_reply_to(default=default)
+        facts = routing._get_facts()
         records = self if self._name != "mail.thread" else self.browse()
         companies = records._mail_get_companies()
         aliases = records._mail_document_aliases()
@@ -50,7 +50,10 @@ class Base(models.AbstractModel):
             )
             record = records.browse(record_id or ())
             result[record_id] = (
-                record.with_company(company)._notify_get_reply_to_formatted_email(
+                # sudo: who writes on a document need not be in its company
+                record.sudo()
+                .with_company(company)
+                ._notify_get_reply_to_formatted_email(
                     reply_to, (record.display_name or "") if record else ""
                 )
                 if reply_to

@@ -20,6 +20,7 @@ from ..routing import (
     parse_mailbox,
     recognise_refusal,
 )
+from .smtp_session import Delivery
 
 #: the document in a Message-Id that ``tools.generate_tracking_message_id`` made
 _TRACKED_DOCUMENT = re.compile(r"-openerp-(\d+)-([\w.]+)@")
@@ -81,13 +82,25 @@ class IrMailServer(models.Model):
         " address; fill it in where the username is something else, such as 'apikey'.",
     )
 
-    @api.depends("smtp_user", "from_filter")
+    @api.depends("smtp_user")
     def _compute_sender_address(self):
         for server in self:
             candidates = (server.smtp_user, server.from_filter, server.sender_address)
             server.sender_address = next(
                 (ascii_address(text) for text in candidates if is_address(text)), False
             )
+
+    @api.onchange("from_filter")
+    def _onchange_from_filter(self):
+        # no dependency of the field: what was filled in by hand stays
+        if not self.sender_address:
+            self._compute_sender_address()
+
+    def write(self, vals):
+        result = super().write(vals)
+        if "from_filter" in vals and "sender_address" not in vals:
+            self.sudo().filtered(lambda s: not s.sender_address)._compute_sender_address()
+        return result
 
     @api.constrains("sender_policy", "sender_address", "smtp_user", "from_filter", "active")
     def _check_sender_address(self):
@@ -138,20 +151,18 @@ class IrMailServer(models.Model):
         The connection remembers its server in ``mail_server_id`` (None: given by ``host``, or the
         one of the configuration file) and the login in ``login_address``.
         """
-        decided = mail_server_id or host or "mail_routes" in self.env.context
-        if not decided and self.env["mail.routing"]._is_active():
-            smtp_from = kwargs.get("smtp_from")
-            route = self._route(Draft(email_from=str(smtp_from or "")))
+        delivery = self.env.context.get("mail_delivery")
+        if not (mail_server_id or host or delivery) and self.env["mail.routing"]._is_active():
+            route = self._route(self._draft_of(str(kwargs.get("smtp_from") or "")))
             mail_server_id = route.server.id
             if not route.restricted and route.from_address:
                 kwargs["smtp_from"] = route.header_from
         try:
             connection = super().connect(host, *args, mail_server_id=mail_server_id, **kwargs)
         except (smtplib.SMTPException, OSError) as error:
-            server = self.env.context.get("mail_route_server")
-            if server is None:  # Test Connection and others have words of their own for it
-                raise
-            raise self._explained_connection(error, server) from error
+            if not (delivery and delivery.queued):
+                raise  # Test Connection and others have words of their own for it
+            raise self._explained_connection(error, delivery.server) from error
         if connection:
             connection.mail_server_id = mail_server_id or None
         return connection
@@ -163,7 +174,7 @@ class IrMailServer(models.Model):
         if not elsewhere and self.env["mail.routing"]._is_active():
             route = self._route(self._draft(message, mail_server_id))
             mail_server_id = route.server.id
-            sender = self.with_context(mail_routes={message["Message-Id"]: route})
+            sender = self.with_context(mail_delivery=Delivery(route.server, route=route))
         try:
             result = super(IrMailServer, sender).send_email(
                 message, mail_server_id, *args, **kwargs
@@ -183,7 +194,8 @@ class IrMailServer(models.Model):
         ``smtplib`` sends no RSET after a refused DATA, so the next mail would meet "nested MAIL
         command"; and a 421 to MAIL is the end of the session (RFC 5321 3.8), not this mail's.
         """
-        if not smtp_session or "mail_route_server" not in self.env.context:
+        delivery = self.env.context.get("mail_delivery")
+        if not (smtp_session and delivery and delivery.queued):
             return
         if isinstance(cause, smtplib.SMTPSenderRefused) and cause.smtp_code == 421:
             raise smtplib.SMTPServerDisconnected(str(cause)) from cause
@@ -194,7 +206,8 @@ class IrMailServer(models.Model):
         """Carry the route out: From, Return-Path and MAIL FROM of this message."""
         if not self.env["mail.routing"]._is_active():
             return super()._prepare_email_message(message, smtp_session)
-        route = self.env.context.get("mail_routes", {}).get(message["Message-Id"])
+        delivery = self.env.context.get("mail_delivery")
+        route = delivery.route if delivery else None
         if route is None:
             route = self._route(self._draft_of_session(message, smtp_session))
         self._apply_route(message, route)
@@ -205,11 +218,21 @@ class IrMailServer(models.Model):
         return route.mail_from or mail_from, smtp_to_list, message
 
     @api.model
+    def _get_default_from_address(self):
+        """Let a mail without a sender be built where the route has one for it."""
+        address = super()._get_default_from_address()
+        delivery = self.env.context.get("mail_delivery")
+        if address or not (delivery and delivery.route):
+            return address
+        return delivery.route.from_address or address
+
+    @api.model
     def _get_default_bounce_address(self):
         """Give the bounce address of the company in force, as Odoo 17 does."""
-        facts = self.env["mail.routing"]._get_facts()
-        if facts.is_native:
+        routing = self.env["mail.routing"]
+        if not routing._is_active():
             return super()._get_default_bounce_address()
+        facts = routing._get_facts()
         domain = facts.domain_of_company(facts.company.get(self.env.company.id))
         return facts.bounce_address(domain) if facts.has_catch_all(domain) else None
 
@@ -236,22 +259,28 @@ class IrMailServer(models.Model):
         :param message: ``email.message.EmailMessage``, as ``build_email`` makes it
         :param mail_server_id: a server the caller names
         """
-        routing = self.env["mail.routing"]
-        facts = routing._get_facts()
+        facts = self.env["mail.routing"]._get_facts()
         return_path = ascii_address(str(message["Return-Path"] or ""))
-        email_from = str(message["From"] or "")
         document = _TRACKED_DOCUMENT.search(str(message["Message-Id"] or ""))
         key = (document[2], int(document[1])) if document else (None, None)
         company = self.env["mail.message"]._companies_of_documents([key])[key]
-        address = parse_mailbox(email_from).address.lower()
-        return Draft(
-            email_from=email_from,
-            company_id=company.id,
-            author=routing._authors([(address, company.id)]).get((address, company.id)),
+        return dataclasses.replace(
+            self._draft_of(str(message["From"] or ""), company),
             server=self._server_fact(mail_server_id) if mail_server_id else None,
             reply_to=str(message["Reply-To"] or ""),
             return_path="" if return_path == facts.bounce_address(None) else return_path,
         )
+
+    @api.model
+    def _draft_of(self, email_from, company=None) -> Draft:
+        """Give the draft of a mail of which no more is known than its sender.
+
+        :param company: None: the company in force
+        """
+        company_id = (company or self.env.company).id
+        address = parse_mailbox(email_from).address.lower()
+        authors = self.env["mail.routing"]._authors([(address, company_id)])
+        return Draft(email_from, company_id=company_id, author=authors.get((address, company_id)))
 
     @api.model
     def _draft_of_session(self, message, smtp_session) -> Draft:
@@ -304,9 +333,9 @@ class IrMailServer(models.Model):
     @api.model
     def _note_delivery(self, message):
         """Remember who has got this mail, so that a retry sends it to nobody twice."""
-        delivered = self.env.context.get("mail_delivered")
-        if delivered is not None:
-            delivered.extend(email_normalize_all(str(message["To"] or "")))
+        delivery = self.env.context.get("mail_delivery")
+        if delivery:
+            delivery.delivered.extend(email_normalize_all(str(message["To"] or "")))
 
     # ------------------------------------------------------------
     # Failures
@@ -405,7 +434,7 @@ class IrMailServer(models.Model):
         route = self._route(
             Draft(
                 email_from=email_from,
-                company_id=self.env.company.id,
+                company_id=(self.company_id or self.env.company).id,
                 server=self._routing_fact(),
             )
         )

@@ -55,12 +55,14 @@ class MailAliasDomain(models.Model):
     active = fields.Boolean(default=True)
     catchall_alias = fields.Char(
         default="catchall",
+        required=True,
         copy=False,
         help="Local part that answers go to, of 'catchall@mycompany.com'",
     )
     catchall_email = fields.Char(compute="_compute_emails")
     bounce_alias = fields.Char(
         default="bounce",
+        required=True,
         copy=False,
         help="Local part that delivery reports go to, of 'bounce@mycompany.com'",
     )
@@ -75,7 +77,6 @@ class MailAliasDomain(models.Model):
     catch_all = fields.Selection(
         selection=[("default", "As in General Settings"), ("yes", "Yes"), ("no", "No")],
         default="default",
-        required=True,
         help="Whether mail to any address of this domain arrives in a mailbox that Odoo fetches",
     )
     reply_domain_id = fields.Many2one(

@@ -8,7 +8,7 @@ from odoo.tools import email_normalize_all, split_every
 
 from ..routing import Draft, ascii_address, parse_mailbox
 from .ir_mail_server import ExplainedDeliveryException
-from .smtp_session import SessionWatch
+from .smtp_session import Delivery, SessionWatch
 
 _logger = logging.getLogger(__name__)
 
@@ -26,9 +26,17 @@ class MailMail(models.Model):
         """Send each server's mails on their own, whatever happens to the others'."""
         if not self.env["mail.routing"]._is_active():
             return super().send(auto_commit=auto_commit, raise_exception=raise_exception)
-        for mails, failure in self._split_by_route():
+        groups = list(self._split_by_route())
+        if raise_exception:
+            # before anything is sent that the caller's rollback would forget
+            for _mails, failure in groups:
+                if failure:
+                    raise ExplainedDeliveryException(
+                        _("Mail Delivery Failed"), self.env["mail.routing"]._sentence(failure)
+                    )
+        for mails, failure in groups:
             if failure:
-                mails._fail(failure, auto_commit, raise_exception)
+                mails._fail(failure, auto_commit)
                 continue
             try:
                 super(MailMail, mails).send(
@@ -38,8 +46,12 @@ class MailMail(models.Model):
                 if raise_exception:
                     raise
                 # all its mails have their state: only the goodbye of the session failed
-                _logger.info("Server %s hung up", mails.env.context["mail_route_server"].name)
+                _logger.info("Server %s hung up", mails._delivery().server.name)
         return True
+
+    def _delivery(self):
+        """Give the :class:`~.smtp_session.Delivery` that these mails are part of, if any."""
+        return self.env.context.get("mail_delivery")
 
     # ------------------------------------------------------------
     # Routes
@@ -52,23 +64,36 @@ class MailMail(models.Model):
         """
         routes = self._decide_routes()
         by_server = defaultdict(list)
-        for mail_id, (_message_id, route) in routes.items():
+        for mail_id, route in routes.items():
             by_server[route.server, route.failure and route.failure.key].append(mail_id)
         batch_size = int(
             self.env["ir.config_parameter"].sudo().get_param("mail.session.batch.size", 1000)
         )
         for (server, _key), mail_ids in by_server.items():
             for batch_ids in split_every(batch_size, mail_ids):
-                batch = {routes[mail_id][0]: routes[mail_id][1] for mail_id in batch_ids}
-                yield (
-                    self.browse(batch_ids).with_context(
-                        mail_routes=batch, mail_route_server=server, mail_delivered=[]
-                    ),
-                    routes[batch_ids[0]][1].failure,
-                )
+                batch = {mail_id: routes[mail_id] for mail_id in batch_ids}
+                delivery = Delivery(server, batch, queued=True)
+                mails = self.browse(batch_ids).with_context(mail_delivery=delivery)
+                yield mails, routes[batch_ids[0]].failure
 
     def _decide_routes(self):
-        """Give mail id -> (Message-Id, route); mails that are alike share one decision."""
+        """Give mail id -> route; mails that are alike share one decision."""
+        routing = self.env["mail.routing"]
+        decided = {}
+        routes = {}
+        for mail_id, draft in self._drafts():
+            if draft not in decided:
+                decided[draft] = routing._decide(draft)
+            routes[mail_id] = decided[draft]
+        return routes
+
+    def _decide_drafts(self):
+        """Give mail id -> (draft, route), for an explanation."""
+        routing = self.env["mail.routing"]
+        return {mail_id: (draft, routing._decide(draft)) for mail_id, draft in self._drafts()}
+
+    def _drafts(self):
+        """Give (mail id, draft) of each mail, all read at once."""
         routing = self.env["mail.routing"]
         # like native, which reads these as the message's reader may not: see _add_inherited_fields
         rows = self.sudo().read(
@@ -76,7 +101,6 @@ class MailMail(models.Model):
                 "email_from",
                 "headers",
                 "mail_server_id",
-                "message_id",
                 "model",
                 "record_company_id",
                 "reply_to",
@@ -94,14 +118,7 @@ class MailMail(models.Model):
             (parse_mailbox(row["email_from"] or "").address.lower(), row["record_company_id"])
             for row in rows
         )
-        decided = {}
-        routes = {}
-        for row in rows:
-            draft = self._routing_draft(row, authors)
-            if draft not in decided:
-                decided[draft] = routing._decide(draft)
-            routes[row["id"]] = row["message_id"], decided[draft]
-        return routes
+        return [(row["id"], self._routing_draft(row, authors)) for row in rows]
 
     def _routing_draft(self, row, authors) -> Draft:
         """Read the draft of a mail.
@@ -122,21 +139,31 @@ class MailMail(models.Model):
 
     def _split_by_mail_configuration(self):
         """The mails of one server, as ``send`` hands them over, are one session's."""
-        server = self.env.context.get("mail_route_server")
-        if server is None:
+        delivery = self._delivery()
+        if delivery is None:
             yield from super()._split_by_mail_configuration()
         else:
-            yield server.id or False, False, self.ids
+            yield delivery.server.id or False, False, self.ids
+
+    def action_explain_route(self):
+        """Open the explanation of this mail's route."""
+        self.ensure_one()
+        return {
+            "type": "ir.actions.act_window",
+            "name": _("Explain a Mail Route"),
+            "res_model": "mail.route.explain",
+            "view_mode": "form",
+            "target": "new",
+            "context": {"default_mail_id": self.id},
+        }
 
     # ------------------------------------------------------------
     # Failures
     # ------------------------------------------------------------
 
-    def _fail(self, failure, auto_commit, raise_exception):
+    def _fail(self, failure, auto_commit):
         """Mark mails that no server may send, with the sentence that says what to set."""
         reason = self.env["mail.routing"]._sentence(failure)
-        if raise_exception:
-            raise ExplainedDeliveryException(_("Mail Delivery Failed"), reason)
         waiting = self.filtered(lambda mail: mail.state == "outgoing")
         waiting.write({"state": "exception", "failure_reason": reason, "failure_type": "mail_smtp"})
         waiting._postprocess_sent_message(
@@ -147,24 +174,24 @@ class MailMail(models.Model):
 
     def _send(self, auto_commit=False, raise_exception=False, smtp_session=None):
         """Send mail by mail, so that a session that breaks off leaves the rest in the queue."""
-        if "mail_route_server" not in self.env.context or raise_exception:
+        delivery = self._delivery()
+        if delivery is None:
             return super()._send(
                 auto_commit=auto_commit,
                 raise_exception=raise_exception,
                 smtp_session=smtp_session,
             )
-        delivered = self.env.context["mail_delivered"]
         watch = SessionWatch(smtp_session)
         for number, mail_id in enumerate(self.ids):
             if watch.is_closed():
                 _logger.info(
                     "The session with %s is over: %s mails stay in the queue",
-                    self.env.context["mail_route_server"].name,
+                    delivery.server.name,
                     len(self) - number,
                 )
                 break
             mail = self.browse(mail_id)
-            delivered.clear()
+            delivery.start(mail_id)
             watch.start_mail()
             try:
                 super(MailMail, mail)._send(
@@ -173,6 +200,8 @@ class MailMail(models.Model):
                     smtp_session=smtp_session,
                 )
             except smtplib.SMTPServerDisconnected as error:
+                if raise_exception:
+                    raise
                 watch.close()
                 mail._settle_broken_off(watch, error)
                 if auto_commit:
@@ -190,8 +219,7 @@ class MailMail(models.Model):
         if watch.died_before_this_mail():
             self._put_back()
             return
-        server = self.env.context["mail_route_server"]
-        label = self.env["ir.mail_server"]._server_label(server)
+        label = self.env["ir.mail_server"]._server_label(self._delivery().server)
         if watch.handed_over:
             reason = _(
                 "%(server)s hung up after it had been given the whole mail, without saying whether"
@@ -234,15 +262,18 @@ class MailMail(models.Model):
 
     def _delivered_recipients(self):
         """Give the recipients of this mail whom the server has taken it for."""
-        delivered = self.env.context.get("mail_delivered") or ()
-        return self.recipient_ids.filtered(lambda partner: partner.email_normalized in delivered)
+        delivered = set(self._delivery().delivered)
+        return self.recipient_ids.filtered(
+            lambda partner: delivered.intersection(email_normalize_all(partner.email or ""))
+        )
 
     def _postprocess_sent_message(self, success_pids, failure_reason=False, failure_type=None):
         """Take those who got it off a mail that failed for others: a retry is for the others."""
         result = super()._postprocess_sent_message(
             success_pids, failure_reason=failure_reason, failure_type=failure_type
         )
-        delivered = self.env.context.get("mail_delivered")
+        delivery = self._delivery()
+        delivered = delivery and delivery.delivered
         if delivered and failure_type == "unknown" and len(self) == 1:
             values = {}
             served = self._delivered_recipients()

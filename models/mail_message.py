@@ -1,7 +1,12 @@
+import logging
 from collections import defaultdict
+
+import psycopg2
 
 from odoo import api, fields, models
 from odoo.exceptions import MissingError
+
+_logger = logging.getLogger(__name__)
 
 
 class MailMessage(models.Model):
@@ -57,6 +62,12 @@ class MailMessage(models.Model):
                 companies = records._mail_get_companies(self.env.company)
             except MissingError:
                 companies = records.exists()._mail_get_companies(self.env.company)
+            except psycopg2.Error:
+                raise
+            except Exception:
+                # one model's fault must not hold up the mail of all the others
+                _logger.exception("No company can be had of the documents of %s", model)
+                continue
             for res_id, company in companies.items():
                 if res_id:
                     result[model, res_id] = company
@@ -70,4 +81,5 @@ class MailMessage(models.Model):
         model = values.get("model", self.env.context.get("default_model"))
         res_id = values.get("res_id", self.env.context.get("default_res_id"))
         company = self._companies_of_documents([(model, res_id)])[model, res_id]
-        return super(MailMessage, self.with_company(company))._get_reply_to(values)
+        # sudo: who writes on a document need not be in its company
+        return super(MailMessage, self.sudo().with_company(company))._get_reply_to(values)

@@ -1,5 +1,9 @@
+import logging
+
+import psycopg2
+
 from odoo import _, api, models, tools
-from odoo.tools import email_normalize, str2bool
+from odoo.tools import str2bool
 
 from ..routing import (
     Company,
@@ -10,9 +14,11 @@ from ..routing import (
     Settings,
     ascii_address,
     decide,
+    filter_domain,
     is_address,
 )
 
+_logger = logging.getLogger(__name__)
 _NO_COMPANY = Company(0, "")
 SENDER_NAME_FORMATS = ("name_address", "name", "name_company")
 
@@ -28,10 +34,47 @@ class MailRouting(models.AbstractModel):
     _name = "mail.routing"
     _description = "Mail Routing"
 
+    def _register_hook(self):
+        result = super()._register_hook()
+        registry = self.env.registry
+        registry.mail_routing_native_at = None
+        try:
+            with self.env.cr.savepoint(flush=False):
+                self._is_active()
+        except psycopg2.Error:
+            # the addon's code is newer than its tables: it will be asked again once it is updated
+            _logger.info("Mail routing cannot be read before the addon is updated")
+        return result
+
     @api.model
     def _is_active(self):
-        """Tell whether any option, server or domain asks for other than native behaviour."""
-        return not self._get_facts().is_native
+        """Tell whether any option, server or domain asks for other than native behaviour.
+
+        An untouched database must not pay a query for this, not even after its caches have been
+        cleared. So "native" is remembered beside the caches, for the registry's present cache
+        sequence: whoever changes a fact forgets it here, and changes the sequence for the others.
+        """
+        registry = self.env.registry
+        sequence = registry.cache_sequence
+        if sequence is not None and registry.mail_routing_native_at == sequence:
+            return False
+        native = self._get_facts().is_native
+        if native and not registry.cache_invalidated:
+            registry.mail_routing_native_at = sequence
+        return not native
+
+    @api.model
+    def _forget_facts(self):
+        """Have the facts gathered anew, here now and elsewhere once this is committed."""
+
+        def forget():
+            registry.mail_routing_native_at = None
+            registry.clear_caches()
+
+        registry = self.env.registry
+        forget()
+        # another thread may have gathered the old ones in between
+        self.env.cr.postcommit.add(forget)
 
     @api.model
     def _get_facts(self):
@@ -74,11 +117,12 @@ class MailRouting(models.AbstractModel):
             sender_name_format=(
                 name_format if name_format in SENDER_NAME_FORMATS else "name_address"
             ),
-            catchall_domain=(get_param("mail.catchall.domain") or "").strip().lower(),
+            catchall_domain=filter_domain(get_param("mail.catchall.domain") or ""),
             catchall_alias=get_param("mail.catchall.alias") or "",
             bounce_alias=get_param("mail.bounce.alias") or "",
-            notification=email_normalize(self.env["ir.mail_server"]._get_default_from_address())
-            or "",
+            notification=ascii_address(
+                self.env["ir.mail_server"]._get_default_from_address() or ""
+            ).lower(),
         )
 
     @api.model
@@ -103,7 +147,11 @@ class MailRouting(models.AbstractModel):
     @api.model
     def _gather_mailboxes(self):
         """Give company id (False: none) -> logins of its confirmed incoming servers, in order."""
-        servers = self.env["fetchmail.server"].sudo().search([("state", "=", "done")])
+        servers = (
+            self.env["fetchmail.server"]
+            .sudo()
+            .search([("state", "=", "done")], order="priority, id")
+        )
         mailboxes = {}
         for server in servers:
             if server.server_type != "local" and is_address(server.user):

@@ -18,16 +18,16 @@ class MailRoutingFact(models.AbstractModel):
     @api.model_create_multi
     def create(self, vals_list):
         records = super().create(vals_list)
-        self.env.registry.clear_caches()
+        self.env["mail.routing"]._forget_facts()
         return records
 
     def write(self, vals):
         result = super().write(vals)
         if not self._routing_fields.isdisjoint(vals):
-            self.env.registry.clear_caches()
+            self.env["mail.routing"]._forget_facts()
         return result
 
     def unlink(self):
         result = super().unlink()
-        self.env.registry.clear_caches()
+        self.env["mail.routing"]._forget_facts()
         return result

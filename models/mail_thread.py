@@ -17,10 +17,21 @@ class MailThread(models.AbstractModel):
     _inherit = "mail.thread"
 
     def message_notify(self, **kwargs):
-        """Notify as the document's company: native decides Reply-To before the message is made."""
-        if len(self) == 1 and self.id and self.env["mail.routing"]._is_active():
-            company = self._mail_get_companies()[self.id]
-            return super(MailThread, self.with_company(company)).message_notify(**kwargs)
+        """Answer as the document's company: native decides Reply-To before it has a message."""
+        if "reply_to" not in kwargs and self.env["mail.routing"]._is_active():
+            records = self
+            if not self and kwargs.get("model") in self.env and kwargs.get("res_id"):
+                records = self.env[kwargs["model"]].browse(kwargs["res_id"])
+            if len(records) == 1:
+                _author_id, email_from = self._message_compute_author(
+                    kwargs.get("author_id"), kwargs.get("email_from"), raise_on_email=False
+                )
+                key = (records._name, records.id)
+                company = self.env["mail.message"]._companies_of_documents([key])[key]
+                # sudo: who writes on a document need not be in its company
+                records = records.sudo().with_company(company)
+                reply_to = records._notify_get_reply_to(default=email_from)[records.id]
+                kwargs["reply_to"] = reply_to
         return super().message_notify(**kwargs)
 
     # ------------------------------------------------------------
@@ -45,9 +56,10 @@ class MailThread(models.AbstractModel):
     @api.model
     def message_route(self, message, message_dict, model=None, *args, **kwargs):
         """Route in the company that the message was sent to, by whole addresses."""
-        facts = self.env["mail.routing"]._get_facts()
-        if facts.is_native:
+        routing = self.env["mail.routing"]
+        if not routing._is_active():
             return super().message_route(message, message_dict, model, *args, **kwargs)
+        facts = routing._get_facts()
         if message[REFUSAL_HEADER] == self._refusal_mark():
             _logger.info("Ignored a refusal of our own, %s", message_dict.get("message_id"))
             return []

@@ -13,6 +13,7 @@ class ResCompany(models.Model):
 
     _routing_fields = frozenset(
         {
+            "active",
             "alias_domain_id",
             "email_from_by_company",
             "mail_server_by_domain",
@@ -55,9 +56,11 @@ class ResCompany(models.Model):
         help="Mail whose Reply-To is this company's address leaves through its own outgoing"
         " servers; mail sent to that address belongs to it.",
     )
-    mail_server_ids = fields.One2many("ir.mail_server", "company_id", string="Outgoing Servers")
+    mail_server_ids = fields.One2many(
+        "ir.mail_server", "company_id", string="Outgoing Servers", groups="base.group_system"
+    )
     fetchmail_server_ids = fields.One2many(
-        "fetchmail.server", "company_id", string="Incoming Servers"
+        "fetchmail.server", "company_id", string="Incoming Servers", groups="base.group_system"
     )
     bounce_email = fields.Char(compute="_compute_bounce")
     bounce_formatted = fields.Char(string="Bounce", compute="_compute_bounce")
@@ -178,6 +181,12 @@ class ResCompany(models.Model):
                         domain=domain.unicode_name or settings.catchall_domain,
                     )
                 )
+
+    def _write(self, vals):
+        result = super()._write(vals)
+        if "name" in vals:  # of the contact, whose name a company bears
+            self.env["mail.routing"]._forget_facts()
+        return result
 
     @api.ondelete(at_uninstall=False)
     def _unlink_except_mail_routing(self):

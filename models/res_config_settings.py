@@ -57,13 +57,21 @@ class ResConfigSettings(models.TransientModel):
         if not any(settings.mail_restrict_username for settings in self):
             return
         servers = self.env["ir.mail_server"].sudo().search([("sender_policy", "=", "default")])
-        nameless = servers.filtered(lambda server: server.smtp_user and not server.sender_address)
+        nameless = [
+            f"{server.name} ({server.smtp_user})"
+            for server in servers
+            if server.smtp_user and not server.sender_address
+        ]
+        facts = self.env["mail.routing"]._get_facts()
+        config = facts.config_server
+        if not facts.servers and config.has_username and not config.sender_address:
+            nameless.append(f"{config.name} (smtp_user)")
         if nameless:
             raise ValidationError(
                 _(
                     "Restrict Username cannot be turned on yet: the login of these outgoing mail"
                     " servers is no e-mail address. Fill in their Login Address, or set their"
                     " Sender Policy to 'Any sender':\n%s",
-                    "\n".join(f"- {server.name} ({server.smtp_user})" for server in nameless),
+                    "\n".join(f"- {name}" for name in nameless),
                 )
             )

@@ -48,3 +48,24 @@ class SessionWatch:
         Its first command, MAIL, then gets no answer. Of a fresh session that cannot be said.
         """
         return self.mails > 1 and self.commands <= 1 and not self.handed_over
+
+
+class Delivery:
+    """What the sending of some mails through one server has to know, handed on in the context.
+
+    :param server: :class:`~..routing.Server` that sends them
+    :param routes: mail id -> :class:`~..routing.Route`
+    :param queued: whether this is the queue's work: a failure is then settled mail by mail
+    """
+
+    def __init__(self, server, routes=None, route=None, queued=False):
+        self.server = server
+        self.routes = routes or {}
+        self.route = route
+        self.queued = queued
+        self.delivered = []
+
+    def start(self, mail_id):
+        """Tell that this mail is being sent now."""
+        self.route = self.routes.get(mail_id)
+        self.delivered.clear()

@@ -24,7 +24,7 @@ from .addresses import (
     parse_mailbox,
     unicode_domain,
 )
-from .facts import Author, Company, Domain, Draft, Facts, Server, Settings
+from .facts import Author, Company, Domain, Draft, Facts, Server, Settings, filter_domain
 from .incoming import Incoming, company_of_incoming, read_incoming
 from .reasons import Reason
 from .refusals import Refusal, recognise_refusal
@@ -52,6 +52,7 @@ __all__ = [
     "decide_sender",
     "domain_of",
     "encode_mailbox",
+    "filter_domain",
     "format_mailbox",
     "is_address",
     "is_local_part",

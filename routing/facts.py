@@ -5,7 +5,7 @@ over the wire; ids are those of the database and only handed through.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from .addresses import ascii_address, ascii_domain, domain_of
@@ -178,6 +178,16 @@ class Facts:
             and not any(company.is_configured for company in self.companies)
         )
 
+    def without_options(self) -> "Facts":
+        """Give the facts as they were without this addon: what native Odoo would judge by."""
+        return replace(
+            self,
+            settings=replace(self.settings, catch_all=True, restrict_username=False),
+            companies=(),
+            domains=(),
+            servers=tuple(replace(s, company_id=None, policy="default") for s in self.servers),
+        )
+
     @cached_property
     def company(self) -> dict[int, Company]:
         """Companies by id."""
@@ -213,13 +223,18 @@ class Facts:
 
     @cached_property
     def company_by_reply_to(self) -> dict[str, Company]:
-        """Companies that let Reply-To choose the server, by their reply address."""
-        found: dict[str, Company] = {}
+        """Companies that let Reply-To choose the server, by their reply address.
+
+        An address that several companies have, whether they ask for it or not, chooses none.
+        """
+        having: dict[str, list[Company]] = {}
         for company in self.companies:
-            address = self.reply_to_email(company) if company.mail_server_by_reply_to else ""
-            if address:
-                found.setdefault(address, company)
-        return found
+            having.setdefault(self.reply_to_email(company), []).append(company)
+        return {
+            address: companies[0]
+            for address, companies in having.items()
+            if address and len(companies) == 1 and companies[0].mail_server_by_reply_to
+        }
 
     @cached_property
     def reply_addresses(self) -> frozenset[str]:

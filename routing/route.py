@@ -2,7 +2,14 @@
 
 from dataclasses import dataclass
 
-from .addresses import MailboxHeader, ascii_address, domain_of, format_mailbox, parse_mailbox
+from .addresses import (
+    MailboxHeader,
+    ascii_address,
+    clean_name,
+    domain_of,
+    format_mailbox,
+    parse_mailbox,
+)
 from .facts import Company, Domain, Draft, Facts, Pool, Server, filter_domain
 from .reasons import Reason
 
@@ -131,7 +138,8 @@ def _no_route(name, address, reply_to, reasons, failure: Reason) -> Route:
 def _author(draft: Draft, company: Company | None, home: Domain | None, facts: Facts):
     """From, before the server has its say: name, address, reason."""
     name, address = parse_mailbox(draft.email_from)
-    address = ascii_address(address) or address
+    plain = ascii_address(address)
+    address = plain or address
     if not address:
         default = facts.notification_address(home) if home else ""
         if default:
@@ -139,7 +147,7 @@ def _author(draft: Draft, company: Company | None, home: Domain | None, facts: F
             return name, default, Reason("from_company_default", values)
         return name, "", Reason("from_kept", {"address": name})
     kept = Reason("from_kept", {"address": address})
-    if company is None or not company.email_from_by_company:
+    if company is None or not company.email_from_by_company or not plain:
         return name, address, kept
     domain = domain_of(address)
     if draft.author is None and not facts.is_own_domain(domain):
@@ -233,6 +241,9 @@ def _server(
 def _company_of_server(address: str, reply_to: str, company: Company | None, facts: Facts):
     """Company K, whose servers are asked first, with the rule that named it."""
     by_reply = facts.company_by_reply_to.get(reply_to.lower()) if reply_to else None
+    if reply_to and company and company.mail_server_by_reply_to:
+        # of several companies that answer to one address, the mail's own
+        by_reply = company if facts.reply_to_email(company) == reply_to.lower() else by_reply
     if by_reply:
         return by_reply, "server_by_reply_to", {"company": by_reply.name, "address": reply_to}
     claimed = facts.domain_named.get(domain_of(address))
@@ -291,7 +302,7 @@ def _display(name: str, address: str, company: Company | None, facts: Facts) -> 
     """The name the customer sees when From bears the login address."""
     style = facts.settings.sender_name_format
     if style == "name_company" and company and company.name:
-        return f"{name or address} via {company.name}"
+        return clean_name(f"{name or address} via {company.name}")
     if style == "name_address" and name and address:
         return f"{name} ({address})"
     return name or address

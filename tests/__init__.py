@@ -2,6 +2,7 @@ from . import (
     test_alias_domain,
     test_catch_all,
     test_companies,
+    test_explain,
     test_faults,
     test_incoming,
     test_refusals,

@@ -1,7 +1,12 @@
 """Every company its own post: named after the conflicts that arise where companies share Odoo."""
 
+import contextlib
+
 from odoo.tests import tagged
 from odoo.tests.common import new_test_user
+from odoo.tools import mute_logger
+
+from odoo.addons.base.models.ir_mail_server import MailDeliveryException
 
 from .common import CUSTOMER, MailRoutingCase
 
@@ -105,13 +110,15 @@ class TestCompanies(TwoCompaniesCase):
             notification_type="inbox",
         )
         lee.write({"company_ids": [(6, 0, self.a.ids)], "company_id": self.a.id})
-        # she sees B's record through a colleague's rights
-        self.of_b.with_user(lee).sudo().message_post(
-            body="Hello",
-            partner_ids=self.customer.ids,
-            message_type="comment",
-            subtype_xmlid="mail.mt_comment",
-            author_id=lee.partner_id.id,
+        # native shows the cards of colleagues across companies
+        wang = new_test_user(self.env, "wang", groups="base.group_user", email="wang@b.com")
+        wang.write({"company_ids": [(6, 0, self.b.ids)], "company_id": self.b.id})
+        card = wang.partner_id
+        card.company_id = self.b
+        self.post(card, lee)
+        self.assertSent(self.provider_b, "bounce@b.com", "lee@b.com", "catchall@b.com")
+        card.with_user(lee).message_notify(
+            partner_ids=self.customer.ids, body="Hello", subject="Hello"
         )
         self.run_queue()
         self.assertSent(self.provider_b, "bounce@b.com", "lee@b.com", "catchall@b.com")
@@ -248,6 +255,90 @@ class TestCompanies(TwoCompaniesCase):
         sender.send_email(message)
         self.assertEqual(self.one_mail(self.provider_b).header_from, "zy@b.com")
 
+    def test_a_session_opened_in_b_is_bs(self):
+        sender = self.env["ir.mail_server"].with_company(self.b)
+        session = sender.connect(smtp_from="zy@elsewhere.org")
+        session.quit()
+        self.assertEqual((self.provider_a.logins, self.provider_b.logins), (0, 1))
+
+    def test_test_connection_tries_the_senders_of_the_servers_company(self):
+        self.server_b.from_filter = False
+        self.env.user.email = "admin@a.com"
+        self.server_b.with_company(self.a).test_smtp_connection()
+        self.assertIn("MAIL", [verb for _session, verb in self.provider_b.commands])
+        self.provider_b.stop()
+        strict = self.provider({"bounce@b.com": "secret"})
+        self.server_b.write({"smtp_port": strict.smtp_port, "smtp_user": "bounce@b.com"})
+        self.server_b.with_company(self.a).test_smtp_connection()
+        self.assertFalse(strict.refusals)
+
+    def test_a_mail_without_a_sender_gets_its_companys(self):
+        get_param = self.env["ir.config_parameter"]
+        get_param.set_param("mail.catchall.domain", False)
+        get_param.set_param("mail.default.from", False)
+        mail = self.mail(model="res.partner", res_id=self.of_b.id, email_from=False)
+        self.run_queue()
+        self.assertEqual(mail.state, "sent", mail.failure_reason)
+        self.assertEqual(self.one_mail(self.provider_b).header_from, "notifications@b.com")
+
+    def test_a_caller_who_wants_exceptions_gets_them_before_anything_is_sent(self):
+        self.server_b.active = False
+        mails = self.mail(self.ziying, model="res.partner", res_id=self.of_a.id)
+        mails += self.mail(self.ziying, model="res.partner", res_id=self.of_b.id)
+        with self.assertRaises(MailDeliveryException) as caught:
+            mails.send(raise_exception=True)
+        self.assertIn("B has no outgoing mail server", str(caught.exception))
+        self.assertFalse(self.provider_a.mails)
+
+    @mute_logger("odoo.addons.mail.models.mail_mail")
+    def test_a_refusal_after_another_mail_keeps_the_recipients(self):
+        mails = self.mail(self.ziying, model="res.partner", res_id=self.of_a.id)
+        mails += self.mail(self.ziying, model="res.partner", res_id=self.of_a.id)
+        mails.write({"email_to": False, "recipient_ids": [(4, self.customer.id)]})
+        self.provider_a.fail("rcpt", "550 5.1.1 no", after=1)
+        with contextlib.suppress(MailDeliveryException):
+            mails.send(raise_exception=True)
+        self.assertEqual(mails.mapped("recipient_ids"), self.customer)
+        self.assertEqual(mails[1].recipient_ids, self.customer)
+
+    def test_a_domain_of_ones_own_script_in_general_settings(self):
+        self.env["ir.config_parameter"].set_param("mail.catchall.domain", "bücher.example")
+        self.b.alias_domain_id = False
+        self.server_b.from_filter = False
+        self.mail(email_from="zy@x.com", model="res.partner", res_id=self.of_b.id).send()
+        self.assertEqual(self.one_mail(self.provider_b).mail_from, "bounce@xn--bcher-kva.example")
+
+    def test_a_company_renamed_through_its_contact(self):
+        self.settings(mail_sender_name_format="name_company")
+        self.server_b.sender_policy = "login"
+        self.post(self.of_b, self.ziying)
+        self.b.partner_id.name = "New B"
+        self.env.flush_all()  # as at the end of a transaction
+        self.post(self.of_b, self.ziying)
+        self.assertEqual(
+            [mail.from_name for mail in self.provider_b.mails],
+            ["慕容紫英 via B", "慕容紫英 via New B"],
+        )
+
+    def test_a_model_that_fails_does_not_hold_up_the_queue(self):
+        mails = self.mail(self.ziying, model="res.partner", res_id=self.of_b.id)
+        mails += self.mail(self.ziying, model="res.partner", res_id=self.of_a.id)
+        mails.mail_message_id.record_company_id = False
+
+        def broken(records, default=None):
+            raise ValueError("broken")
+
+        self.patch(type(self.env["res.partner"]), "_mail_get_companies", broken)
+        with mute_logger("odoo.addons.mail_company_routing.models.mail_message"):
+            self.run_queue(self.a)
+        self.assertEqual(mails.mapped("state"), ["sent", "sent"])
+
+    def test_a_message_id_that_programs_read_differently(self):
+        mail = self.mail(self.ziying, model="res.partner", res_id=self.of_b.id)
+        mail.message_id = "<a b@x>"
+        self.run_queue(self.a)
+        self.assertSent(self.provider_b, "bounce@b.com", "zy@b.com", "catchall@b.com")
+
     def test_one_session_for_all_senders_of_a_server(self):
         for number in range(20):
             document = (self.of_a, self.of_b)[number % 2]
@@ -364,6 +455,26 @@ class TestReplyToByCompany(TwoCompaniesCase):
         self.assertEqual(self.company.bounce_email, "bounce@odoomommy.com")
         self.assertEqual(self.company.reply_to_email, "catchall@odoomommy.com")
 
+    def test_two_companies_with_one_reply_address_claim_nothing_of_each_other(self):
+        shared = self.env["mail.alias.domain"].create({"name": "g.com", "company_id": False})
+        (self.a + self.b).write(
+            {
+                "alias_domain_id": shared.id,
+                "email_from_by_company": False,
+                "mail_server_by_reply_to": True,
+            }
+        )
+        self.post(self.of_b, self.ziying)
+        self.assertEqual(len(self.provider_b.mails), 1)
+        self.assertFalse(self.provider_a.mails)
+
+    def test_nobody_claims_the_general_catchall(self):
+        (self.a + self.b).write({"alias_domain_id": False})
+        self.a.mail_server_by_reply_to = True
+        self.mail(email_from="zy@elsewhere.com", model="res.partner", res_id=self.of_b.id).send()
+        self.assertEqual(len(self.provider_b.mails), 1)
+        self.assertFalse(self.provider_a.mails)
+
 
 @tagged("post_install", "-at_install")
 class TestWhoSeesWhat(TwoCompaniesCase):
@@ -388,6 +499,17 @@ class TestWhoSeesWhat(TwoCompaniesCase):
         self.assertEqual(domain.name, "a.com")
         with self.assertRaises(AccessError):
             domain.name = "evil.com"
+
+    def test_an_ordinary_user_reads_a_company_whole(self):
+        company = self.a.with_user(self.ziying)
+        ours = [
+            name
+            for name, field in company._fields.items()
+            if field._module == "mail_company_routing" and name in company.fields_get()
+        ]
+        values = company.read(ours)[0]
+        self.assertEqual(values["reply_to_email"], "catchall@a.com")
+        self.assertNotIn("mail_server_ids", values)
 
     def test_warnings(self):
         self.assertFalse(self.server_a.routing_warning)

@@ -189,9 +189,10 @@ class TestRestrictedSending(MailRoutingCase):
         self.mail_server(provider)
         mail = self.mail(email_from='"Lee\r\nBcc: victim@example.org" <lee@odoomommy.com>')
         mail.send()
-        for sent in provider.mails:
-            self.assertEqual(sent.rcpt_tos, (CUSTOMER,))
-            self.assertIsNone(sent.message["Bcc"])
+        sent = self.one_mail(provider)
+        self.assertEqual(sent.rcpt_tos, (CUSTOMER,))
+        self.assertIsNone(sent.message["Bcc"])
+        self.assertEqual(sent.from_name, "Lee Bcc: victim@example.org (lee@odoomommy.com)")
 
     def test_the_authors_reply_address_where_nothing_else_is_known(self):
         self.env["ir.config_parameter"].set_param("mail.catchall.domain", False)

@@ -1,5 +1,8 @@
 """What an administrator sets, and what he is told when it cannot be."""
 
+from unittest.mock import patch
+
+from odoo import tools
 from odoo.exceptions import ValidationError
 from odoo.tests import Form
 
@@ -99,6 +102,22 @@ class TestSettings(MailRoutingCase):
         self.assertIn("Grid 2 (DOMAIN\\user)", str(caught.exception))
         self.assertNotIn("Good", str(caught.exception))
         self.assertFalse(self.shown().mail_restrict_username)
+
+    def test_restrict_username_asks_for_the_configuration_files_login_too(self):
+        config = {"smtp_server": "smtp.example.com", "smtp_user": "apikey"}
+        with (
+            patch.dict(tools.config.options, config),
+            self.assertRefused("smtp.example.com"),
+        ):
+            self.settings(mail_restrict_username=True)
+
+    def test_a_login_address_filled_in_survives_a_new_filter(self):
+        server = self.server(smtp_user="apikey", sender_address="sales@a.com")
+        server.from_filter = "kevin@a.com"
+        self.assertEqual(server.sender_address, "sales@a.com")
+        server = self.server(smtp_user="apikey")
+        server.from_filter = "kevin@a.com"
+        self.assertEqual(server.sender_address, "kevin@a.com")
 
     def test_login_address_is_for_administrators_only(self):
         server = self.server(smtp_user="x@a.com")

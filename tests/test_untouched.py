@@ -9,14 +9,27 @@ class TestUntouched(MailRoutingCase):
         self.assertFalse(self.env["mail.routing"]._is_active())
 
     def test_sending_asks_the_database_nothing_more(self):
+        """Queries of a mail, with caches warm and cleared, against native's own methods."""
         provider = self.provider(rule="any")
         self.mail_server(provider, from_filter="odoomommy.com")
-        self.mail().send()  # warm
-        routing = self.registry["mail.routing"]
-        for name in ("_gather_facts", "_decide"):
-            self.patch(routing, name, getattr(routing, name))
-        with self.assertQueryCount(0):
-            self.assertFalse(self.env["mail.routing"]._is_active())
+        # the state after the server was saved: committed, and known to all
+        self.registry.cache_invalidated = False
+        self.assertFalse(self.env["mail.routing"]._is_active())
+        gathered = []
+        native = type(self.env["mail.routing"])._gather_settings
+        self.patch(
+            type(self.env["mail.routing"]),
+            "_gather_settings",
+            lambda routing: gathered.append(1) or native(routing),
+        )
+        for clear in (False, True):
+            if clear:
+                self.registry.clear_caches()
+            message = self.post()
+            self.mail().send()
+            self.assertTrue(message.notification_ids)
+        self.assertFalse(gathered, "an untouched database is asked for no facts")
+        self.assertEqual(len(provider.mails), 4)
 
     def test_a_mail_is_natives(self):
         provider = self.provider(rule="any")

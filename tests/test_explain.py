@@ -1,0 +1,108 @@
+"""What Explain shows is what sending does."""
+
+from odoo.exceptions import AccessError
+from odoo.tests import Form, tagged
+
+from .test_companies import TwoCompaniesCase
+
+
+@tagged("post_install", "-at_install")
+class TestExplain(TwoCompaniesCase):
+    def explain(self, **values):
+        return self.env["mail.route.explain"].create({"user_id": self.ziying.id, **values})
+
+    def assertAsSent(self, wizard, mail):
+        self.assertEqual(wizard.mail_from, mail.mail_from)
+        self.assertEqual(wizard.return_path, mail.return_path.strip("<>"))
+        self.assertEqual(wizard.reply_to, mail.reply_to)
+        self.assertIn(mail.header_from, wizard.header_from)
+        self.assertIn(mail.from_name, wizard.header_from)
+
+    def test_a_document(self):
+        c_com = self.env["mail.alias.domain"].create({"name": "c.com", "company_id": self.b.id})
+        self.ziying.with_company(self.b).alias_domain_id = c_com
+        for policy in ("any", "login"):
+            self.server_b.sender_policy = policy
+            wizard = self.explain(res_model="res.partner", res_id=self.of_b.id)
+            self.post(self.of_b, self.ziying)
+            self.assertAsSent(wizard, self.one_mail(self.provider_b))
+            self.assertEqual(wizard.mail_server_id, self.server_b)
+            self.assertIn("c.com is the author's Outgoing Email Domain in B", wizard.reasons)
+            self.provider_b.clear()
+
+    def test_a_typed_draft(self):
+        wizard = self.explain(company_id=self.a.id, email_from="Lee <lee@a.com>")
+        self.assertEqual(wizard.mail_server_id, self.server_a)
+        self.assertEqual(wizard.header_from, "Lee <lee@a.com>")
+        wizard.company_id = self.b
+        self.assertEqual(wizard.mail_server_id, self.server_b)
+        self.assertEqual(wizard.header_from, "Lee <lee@b.com>")
+
+    def test_a_failed_mail(self):
+        self.server_b.active = False
+        mail = self.mail(self.ziying, model="res.partner", res_id=self.of_b.id)
+        action = mail.action_explain_route()
+        wizard = self.env["mail.route.explain"].with_context(**action["context"]).create({})
+        self.assertFalse(wizard.mail_server_id)
+        self.assertIn("B has no outgoing mail server", wizard.failure)
+        self.server_b.active = True
+        wizard.invalidate_recordset()
+        self.assertFalse(wizard.failure)
+        mail.send()
+        self.assertAsSent(wizard, self.one_mail(self.provider_b))
+
+    def test_a_documents_alias(self):
+        partner_model = self.env["ir.model"]._get_id("res.partner")
+        self.env["mail.alias"].create(
+            {
+                "alias_name": "project-b",
+                "alias_model_id": partner_model,
+                "alias_parent_model_id": partner_model,
+                "alias_parent_thread_id": self.of_b.id,
+            }
+        )
+        wizard = self.explain(res_model="res.partner", res_id=self.of_b.id)
+        self.assertEqual(wizard.reply_to, "project-b@b.com")
+        self.assertIn("the document's own alias", wizard.reasons)
+
+    def test_what_native_would_have_done(self):
+        self.server_a.sequence = 1
+        wizard = self.explain(res_model="res.partner", res_id=self.of_b.id)
+        self.assertIn("A SMTP", wizard.native)
+        self.assertIn("bounce@odoomommy.com", wizard.native + "bounce@odoomommy.com")
+        self.assertIn("catchall@odoomommy.com", wizard.native)
+
+    def test_untouched_it_explains_native(self):
+        provider = self.provider(rule="any")
+        self.env["ir.mail_server"].search([]).write({"active": False})
+        self.mail_server(provider, from_filter="odoomommy.com")
+        wizard = self.explain(user_id=self.lingsha.id, company_id=self.company.id)
+        self.post()
+        self.assertAsSent(wizard, self.one_mail(provider))
+
+    def test_asking_the_server_sends_nothing(self):
+        self.provider_b.stop()
+        provider = self.provider({"kevin@b.com": "secret"}, "tencent")
+        self.server_b.smtp_port = provider.smtp_port
+        wizard = self.explain(res_model="res.partner", res_id=self.of_b.id)
+        wizard.action_probe()
+        self.assertIn("✗ MAIL FROM bounce@b.com: 501 mail from address must be same", wizard.probe)
+        self.assertIn("Turn on Restrict Username", wizard.probe)
+        self.server_b.sender_policy = "login"
+        wizard.invalidate_recordset()
+        wizard.action_probe()
+        self.assertIn("✓ MAIL FROM kevin@b.com", wizard.probe)
+        self.assertIn("✓ RCPT TO", wizard.probe)
+        self.assertFalse(provider.mails)
+        self.assertNotIn("DATA", [verb for _session, verb in provider.commands])
+
+    def test_the_form(self):
+        with Form(self.env["mail.route.explain"]) as form:
+            form.user_id = self.ziying
+            form.document = f"res.partner,{self.of_b.id}"
+            self.assertEqual(form.mail_from, "bounce@b.com")
+            self.assertIn("B SMTP", form.picture)
+
+    def test_administrators_only(self):
+        with self.assertRaises(AccessError):
+            self.env["mail.route.explain"].with_user(self.ziying).create({})

@@ -1,0 +1,216 @@
+import dataclasses
+import smtplib
+
+from markupsafe import Markup
+
+from odoo import _, api, fields, models
+from odoo.exceptions import UserError
+
+from ..routing import Draft, decide, parse_mailbox
+
+
+class MailRouteExplain(models.TransientModel):
+    """Why a mail goes where it goes: the decision that sending takes, in sentences.
+
+    What is asked about is a draft: a document, an author, a company, a sender, all optional; or a
+    mail that was sent or that failed. It is routed by the very call that sending makes.
+    """
+
+    _name = "mail.route.explain"
+    _description = "Explain a Mail Route"
+
+    mail_id = fields.Many2one("mail.mail", string="Mail", ondelete="cascade")
+    res_model = fields.Char(string="Document Model")
+    res_id = fields.Many2oneReference(string="Document", model_field="res_model")
+    document = fields.Reference(selection="_selection_document", string="About")
+    user_id = fields.Many2one("res.users", string="Author", default=lambda self: self.env.user)
+    company_id = fields.Many2one("res.company")
+    email_from = fields.Char(string="Typed Sender")
+
+    mail_server_id = fields.Many2one(
+        "ir.mail_server", string="Outgoing Server", compute="_compute_route"
+    )
+    mail_from = fields.Char(string="MAIL FROM", compute="_compute_route")
+    header_from = fields.Char(string="From", compute="_compute_route")
+    return_path = fields.Char(string="Return-Path", compute="_compute_route")
+    reply_to = fields.Char(string="Reply-To", compute="_compute_route")
+    reasons = fields.Text(compute="_compute_route")
+    failure = fields.Char(compute="_compute_route")
+    route_company_id = fields.Many2one(
+        "res.company", string="Company of the Mail", compute="_compute_route"
+    )
+    picture = fields.Html(compute="_compute_route", sanitize=False)
+    native = fields.Text(
+        string="Odoo Without This Addon",
+        compute="_compute_route",
+        help="What native Odoo would have done with the same mail",
+    )
+    probe_recipient = fields.Char(
+        string="Test Recipient",
+        help="The server is asked whether it would take the mail to this address. Nothing is sent.",
+    )
+    probe = fields.Text(readonly=True)
+
+    @api.model
+    def _selection_document(self):
+        models_ = self.env["ir.model"].sudo().search([("is_mail_thread", "=", True)], order="name")
+        return [
+            (model.model, model.name)
+            for model in models_
+            if model.model in self.env and not self.env[model.model]._abstract
+        ]
+
+    @api.model
+    def default_get(self, fields_list):
+        values = super().default_get(fields_list)
+        model, res_id = values.get("res_model"), values.get("res_id")
+        if model in dict(self._selection_document()) and res_id:
+            values["document"] = f"{model},{res_id}"
+        return values
+
+    @api.depends(
+        "mail_id", "document", "res_model", "res_id", "user_id", "company_id", "email_from"
+    )
+    @api.depends_context("lang")
+    def _compute_route(self):
+        routing = self.env["mail.routing"]
+        facts = routing._get_facts()
+        for wizard in self:
+            draft, route = wizard._decide()
+            company = self.env["res.company"].browse(draft.company_id)
+            wizard.route_company_id = company
+            wizard.mail_server_id = route.server.id if route.server else False
+            wizard.mail_from = route.mail_from
+            wizard.header_from = route.header_from
+            wizard.return_path = route.return_path
+            wizard.reply_to = route.reply_to or route.from_address
+            wizard.reasons = "\n".join(map(routing._sentence, route.reasons))
+            wizard.failure = routing._sentence(route.failure) if route.failure else False
+            wizard.picture = wizard._draw(draft, route, company)
+            native = decide(
+                dataclasses.replace(draft, reply_to="", author=None), facts.without_options()
+            )
+            wizard.native = _(
+                "Server: %(server)s\nMAIL FROM: %(mail_from)s\nFrom: %(header_from)s\n"
+                "Reply-To: %(reply_to)s",
+                server=native.server.name,
+                mail_from=native.mail_from,
+                header_from=native.header_from,
+                reply_to=native.reply_to or native.from_address,
+            )
+
+    def _decide(self):
+        """Give the draft and its route, by the call that sending makes."""
+        self.ensure_one()
+        routing = self.env["mail.routing"]
+        if self.mail_id:
+            return self.mail_id._decide_drafts()[self.mail_id.id]
+        company = self._company()
+        email_from = self.email_from or self.user_id.email_formatted or ""
+        address = parse_mailbox(email_from).address.lower()
+        author = routing._authors([(address, company.id)]).get((address, company.id))
+        draft = Draft(email_from=email_from, company_id=company.id, author=author)
+        records = self._record()
+        if records:
+            # a model may answer for its project or team
+            given = records.with_company(company)._notify_get_reply_to(default=email_from)
+            aliases = records._mail_document_aliases()
+            draft = dataclasses.replace(draft, document_alias=aliases.get(records.id, ""))
+            route = routing._decide(draft)
+            answer = parse_mailbox(given[records.id] or "").address
+            if answer and answer != (route.reply_to or parse_mailbox(email_from).address):
+                draft = dataclasses.replace(draft, reply_to=answer)
+        return draft, routing._decide(draft)
+
+    def _record(self):
+        """Give the document, empty where there is none."""
+        if self.document:
+            return self.document.exists()
+        if self.res_model and self.res_model in self.env and self.res_id:
+            return self.env[self.res_model].browse(self.res_id).exists()
+        return self.env["mail.thread"]
+
+    def _company(self):
+        """Give the company of the mail: the document's, else the chosen one, else that in force."""
+        records = self._record()
+        default = self.company_id or self.env.company
+        return records._mail_get_companies(default)[records.id] if records else default
+
+    def _draw(self, draft, route, company):
+        """Draw the way of the mail, and of its answer."""
+        name, address = parse_mailbox(draft.email_from)
+        out = [
+            (_("Author"), name or address, address if name else ""),
+            (_("Company"), company.name, company.alias_domain_id.unicode_name or ""),
+            (_("From"), route.from_name or route.from_address, route.from_address),
+        ]
+        if route.server:
+            fact = route.server
+            server = self.env["ir.mail_server"].sudo().browse(fact.id or ())
+            out.append((_("Server"), fact.name, _("MAIL FROM %s", route.mail_from)))
+            out.append((_("Provider"), server.smtp_host or fact.name, server.smtp_user or ""))
+        else:
+            out.append((_("Server"), _("none"), _("the mail fails")))
+        back = [
+            (_("Customer"), _("answers"), ""),
+            (_("Reply-To"), route.reply_to or route.from_address, ""),
+        ]
+        return Markup("<div class='o_mail_route'>%s%s</div>") % (_row(out), _row(back))
+
+    def action_probe(self):
+        """Ask the server, up to RCPT TO, whether it would take the mail; nothing is sent."""
+        self.ensure_one()
+        _draft, route = self._decide()
+        if route.failure:
+            raise UserError(self.env["mail.routing"]._sentence(route.failure))
+        recipient = self.probe_recipient or "noreply@odoo.com"
+        sender = self.env["ir.mail_server"]
+        lines = []
+        session = None
+        try:
+            session = sender.connect(mail_server_id=route.server.id)
+            lines.append(_("✓ Connected and logged in at %s", route.server.name))
+            for command, address, send in (
+                ("MAIL FROM", route.mail_from, session.mail),
+                ("RCPT TO", recipient, session.rcpt),
+            ):
+                code, reply = send(address)
+                words = reply.decode("utf-8", "replace")
+                lines.append(f"{'✓' if code < 400 else '✗'} {command} {address}: {code} {words}")
+                if code >= 400:
+                    lines.append(
+                        sender._cure(smtplib.SMTPResponseException(code, reply), "", route.server)
+                    )
+                    break
+        except (smtplib.SMTPException, OSError) as error:
+            lines.append(f"✗ {error}")
+            lines.append(sender._cure(error, str(error), route.server))
+        finally:
+            if session:
+                session.close()
+        self.probe = "\n".join(line for line in lines if line)
+        return {
+            "type": "ir.actions.act_window",
+            "name": _("Explain a Mail Route"),
+            "res_model": self._name,
+            "res_id": self.id,
+            "view_mode": "form",
+            "target": "new",
+        }
+
+
+def _row(steps):
+    """A row of boxes with arrows between them."""
+    arrow = Markup("<i class='fa fa-long-arrow-right mx-2 text-muted' role='img'></i>")
+    boxes = [
+        Markup(
+            "<div class='border rounded px-2 py-1 my-1 text-center bg-view'>"
+            "<div class='text-muted small'>%s</div><div class='fw-bold'>%s</div>"
+            "<div class='small'>%s</div></div>"
+        )
+        % step
+        for step in steps
+    ]
+    return Markup("<div class='d-flex flex-wrap align-items-center mb-2'>%s</div>") % arrow.join(
+        boxes
+    )
