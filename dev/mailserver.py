@@ -1,0 +1,1081 @@
+"""A real mail server on loopback: Postfix sends and receives, Dovecot keeps the mailboxes.
+
+What ``dev.provider`` plays, this one does with Debian's programs: their refusals, their delivery
+reports, their IMAP and POP3. It has its own configuration, ports, queue and mailboxes in a
+temporary folder, and uses nothing of the system's mail configuration::
+
+    accounts = {"sales@a.com": "secret", "sales@b.com": "secret", "buyer@example.net": "secret"}
+    with MailServer(accounts, {"a.com": "sales@a.com", "b.com": None}) as server:
+        server.send_from("buyer@example.net", "buyer@example.net", "sales@b.com", message)
+        server.wait_for("sales@b.com", 1)
+        print(server.log())
+
+It needs root, because Postfix's master and Dovecot do; as root it installs Debian's packages if
+they are missing. No mail can leave the machine: Postfix has no SMTP client and asks no DNS here.
+``python -m dev.mailserver`` shows all of it at work.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import grp
+import imaplib
+import itertools
+import os
+import poplib
+import pwd
+import random
+import re
+import shutil
+import signal
+import smtplib
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping
+from email.message import EmailMessage, Message
+from email.utils import make_msgid
+from pathlib import Path
+
+from dev.provider import HOST, _server_tls
+from dev.shared import Progress, cache_dir, locked, say
+
+#: Debian's packages, each with a program that comes with no other
+PACKAGES = {
+    "postfix": "/usr/lib/postfix/sbin/master",
+    "dovecot-imapd": "/usr/lib/dovecot/imap",
+    "dovecot-pop3d": "/usr/lib/dovecot/pop3",
+    "dovecot-lmtpd": "/usr/lib/dovecot/lmtp",
+}
+_APT = "apt-get install --no-install-recommends " + " ".join(PACKAGES)
+_DOVECOT = "/usr/sbin/dovecot"
+# invoke-rc.d and deb-systemd-invoke ask it whether a package may start its service
+_POLICY = Path("/usr/sbin/policy-rc.d")
+
+#: Postfix's own name. RFC 2606, section 2 keeps .example for nobody.
+HOSTNAME = "mail.example"
+
+_START_SECONDS = 30
+_POLL_SECONDS = 0.02
+# The files of the mailboxes belong to a user that every Debian has (base-passwd)
+_MAILBOX_USER = "mail"
+_PORTS = (
+    "smtp_port",
+    "submission_port",
+    "smtps_port",
+    "imap_port",
+    "imaps_port",
+    "pop3_port",
+    "pop3s_port",
+)
+# Below the ports that the kernel gives to outgoing connections (ip_local_port_range)
+_PORT_RANGE = (20000, 32767)
+
+# http://www.postfix.org/postconf.5.html
+_MAIN_CF = """\
+compatibility_level = 3.6
+myhostname = {hostname}
+mydomain = {hostname}
+myorigin = {hostname}
+meta_directory = {folder}/postfix
+queue_directory = {folder}/queue
+data_directory = {folder}/postfix-data
+mail_owner = postfix
+setgid_group = postdrop
+maillog_file_prefixes = {folder}
+maillog_file = {log}
+
+# Loopback only: no DNS, no SMTP client (master.cf has none), no mail for any other domain
+inet_interfaces = {host}
+inet_protocols = ipv4
+mynetworks = {host}
+disable_dns_lookups = yes
+smtp_dns_support_level = disabled
+smtp_host_lookup = native
+lmtp_host_lookup = native
+smtpd_peername_lookup = no
+default_transport = error:5.1.2 no mail leaves this machine
+local_transport = error:5.1.1 no such user
+mydestination =
+local_recipient_maps =
+alias_maps =
+alias_database =
+
+# The hosted domains: smtpd knows their addresses and refuses the others at RCPT TO
+virtual_mailbox_domains = {domains}
+virtual_mailbox_maps = texthash:{folder}/postfix/mailboxes
+virtual_alias_domains =
+virtual_alias_maps = texthash:{folder}/postfix/aliases
+virtual_transport = lmtp:unix:private/dovecot-lmtp
+# The outside domains: smtpd takes any address; what Dovecot then refuses is bounced
+relay_domains = {outside}
+relay_recipient_maps =
+relay_transport = lmtp:unix:private/dovecot-lmtp
+parent_domain_matches_subdomains =
+# Our clients stand for remote ones, whose headers Postfix leaves alone
+local_header_rewrite_clients =
+
+# Who may send as whom
+smtpd_sasl_auth_enable = yes
+smtpd_sasl_type = dovecot
+smtpd_sasl_path = private/auth
+smtpd_sasl_security_options = noanonymous
+smtpd_sender_login_maps = texthash:{folder}/postfix/sender_logins
+smtpd_sender_restrictions = reject_sender_login_mismatch
+smtpd_relay_restrictions = permit_sasl_authenticated, reject_unauth_destination
+
+smtpd_tls_chain_files = {certificate}
+smtpd_tls_auth_only = yes
+smtpd_tls_loglevel = 1
+tls_random_source = dev:/dev/urandom
+
+# Everything comes from one client, and none of it shall wait
+smtpd_client_connection_count_limit = 0
+smtpd_client_connection_rate_limit = 0
+smtpd_error_sleep_time = 0
+smtpd_soft_error_limit = 1000
+smtpd_hard_error_limit = 1000
+in_flow_delay = 0
+queue_run_delay = 1s
+minimal_backoff_time = 1s
+maximal_backoff_time = 2s
+"""
+
+# http://www.postfix.org/master.5.html: service, type, private, unprivileged, chroot, wake-up,
+# process limit, program
+_MASTER_CF = """\
+{smtp_port} inet n - n - - smtpd
+  -o smtpd_tls_security_level=none
+{submission_port} inet n - n - - smtpd
+  -o syslog_name=postfix/submission
+  -o smtpd_tls_security_level=encrypt
+  -o smtpd_relay_restrictions=permit_sasl_authenticated,reject
+{smtps_port} inet n - n - - smtpd
+  -o syslog_name=postfix/smtps
+  -o smtpd_tls_wrappermode=yes
+  -o smtpd_relay_restrictions=permit_sasl_authenticated,reject
+cleanup unix n - n - 0 cleanup
+qmgr unix n - n 1 1 qmgr
+tlsmgr unix - - n 1000? 1 tlsmgr
+rewrite unix - - n - - trivial-rewrite
+bounce unix - - n - 0 bounce
+defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
+error unix - - n - - error
+retry unix - - n - - error
+lmtp unix - - n - - lmtp
+anvil unix - - n - 1 anvil
+scache unix - - n - 1 scache
+postlog unix-dgram n - n - 1 postlogd
+"""
+
+# What post-install(1) makes: folder of the queue, owner, group, mode
+_QUEUE_FOLDERS = (
+    *((name, "postfix", "root", 0o700) for name in (
+        "active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming",
+        "private", "saved", "trace",
+    )),
+    ("maildrop", "postfix", "postdrop", 0o1730),
+    ("public", "postfix", "postdrop", 0o2710),
+    ("pid", "root", "root", 0o755),
+)  # fmt: skip
+
+# What the two Dovecots write differently. https://doc.dovecot.org/2.3/ and
+# https://doc.dovecot.org/2.4/installation/upgrade/2.3-to-2.4.html
+_DOVECOT_DIALECT = {
+    (2, 3): """\
+mail_location = maildir:~/Maildir
+disable_plaintext_auth = no
+ssl_cert = <{certificate}
+ssl_key = <{certificate}
+passdb {{
+  driver = passwd-file
+  args = username_format=%u {folder}/dovecot/users
+}}
+userdb {{
+  driver = passwd-file
+  args = username_format=%u {folder}/dovecot/users
+}}
+service anvil {{
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
+}}
+""",
+    (2, 4): """\
+dovecot_config_version = 2.4.0
+dovecot_storage_version = 2.4.0
+mail_driver = maildir
+mail_path = ~/Maildir
+auth_allow_cleartext = yes
+ssl_server_cert_file = {certificate}
+ssl_server_key_file = {certificate}
+passdb passwd-file {{
+  passwd_file_path = {folder}/dovecot/users
+}}
+userdb passwd-file {{
+  passwd_file_path = {folder}/dovecot/users
+}}
+""",
+}
+_DOVECOT_CONF = """\
+{dialect}
+protocols = imap pop3 lmtp
+listen = {host}
+hostname = {hostname}
+base_dir = {folder}/dovecot/run
+state_dir = {folder}/dovecot/state
+log_path = {log}
+log_timestamp = "%b %d %H:%M:%S dovecot/"
+ssl = yes
+auth_mechanisms = plain login
+auth_failure_delay = 0
+recipient_delimiter =
+first_valid_uid = {uid}
+mail_fsync = never
+protocol imap {{
+  mail_max_userip_connections = 200
+}}
+protocol pop3 {{
+  mail_max_userip_connections = 200
+}}
+service imap-login {{
+  inet_listener imap {{
+    port = {imap_port}
+  }}
+  inet_listener imaps {{
+    port = {imaps_port}
+    ssl = yes
+  }}
+}}
+service pop3-login {{
+  inet_listener pop3 {{
+    port = {pop3_port}
+  }}
+  inet_listener pop3s {{
+    port = {pop3s_port}
+    ssl = yes
+  }}
+}}
+service auth {{
+  unix_listener {folder}/queue/private/auth {{
+    mode = 0600
+    user = postfix
+  }}
+}}
+service lmtp {{
+  unix_listener {folder}/queue/private/dovecot-lmtp {{
+    mode = 0600
+    user = postfix
+  }}
+}}
+"""
+
+# Reads the process groups that the server starts. Its input ends when the process that wanted
+# the server does, however that went; it then does what stop() would have done.
+_WATCHDOG = """\
+groups=
+while read -r group; do groups="$groups -$group"; done
+[ -z "$groups" ] || kill -s TERM -- $groups
+sleep 1
+[ -z "$groups" ] || kill -s KILL -- $groups
+rm -rf "$0"
+"""
+
+
+class NoMailServer(Exception):
+    """Postfix and Dovecot cannot run here; the message says why and what to do."""
+
+
+class MailServer:
+    """Postfix and Dovecot on 127.0.0.1.
+
+    :param accounts: password by login, which is the address too. Every account has a mailbox.
+    :param domains: the hosted domains, each with the account that catches what nobody else there
+        gets, or None: mail to an unknown address is then refused at RCPT TO, with 550.
+    :param outside: domains of the customers. Their accounts have mailboxes here as well, but any
+        address there is accepted first; for one that does not exist Postfix sends a delivery
+        report (RFC 3464) to the envelope sender.
+    :param sender_logins: by address, the logins that may send as it (``smtpd_sender_login_maps``;
+        ``@a.com`` stands for all other addresses of a.com). An account that is not named here
+        may send as itself. Nobody may send as an address that is in neither. Postfix lets every
+        login send as ``<>``: ``reject_sender_login_mismatch`` does not look at it.
+    :param aliases: by address in ``domains``, the account whose mailbox gets its mail. An address
+        in ``sender_logins`` gets none by that alone.
+    :raises ValueError: an address outside the domains, or a mailbox that is no account.
+
+    The ports: ``smtp_port`` is for mail from other servers (no login, no TLS, own domains and
+    ``outside`` only); ``submission_port`` (STARTTLS) and ``smtps_port`` (TLS) want a login;
+    ``imap_port`` and ``pop3_port`` are plain and offer STARTTLS, ``imaps_port`` and
+    ``pop3s_port`` are TLS.
+    """
+
+    def __init__(
+        self,
+        accounts: Mapping[str, str],
+        domains: Mapping[str, str | None],
+        outside: Collection[str] = ("example.net",),
+        sender_logins: Mapping[str, Collection[str]] | None = None,
+        *,
+        aliases: Mapping[str, str] | None = None,
+    ) -> None:
+        self.accounts = {login.lower(): password for login, password in accounts.items()}
+        self.domains = {
+            domain.lower(): catch_all and catch_all.lower() for domain, catch_all in domains.items()
+        }
+        self.outside = tuple(domain.lower() for domain in outside)
+        self.aliases = {
+            address.lower(): mailbox.lower() for address, mailbox in (aliases or {}).items()
+        }
+        self.sender_logins = {login: frozenset([login]) for login in self.accounts} | {
+            address.lower(): frozenset(login.lower() for login in logins)
+            for address, logins in (sender_logins or {}).items()
+        }
+        self._check()
+        self.host = HOST
+        self.smtp_port = self.submission_port = self.smtps_port = 0
+        self.imap_port = self.imaps_port = self.pop3_port = self.pop3s_port = 0
+        self.certificate: Path | None = None  # PEM, while started
+        self.folder: Path | None = None  # configuration, queue, mailboxes and log, while started
+        self._running: contextlib.ExitStack | None = None
+        self._process: subprocess.Popen  # the one that was started last
+
+    def _check(self) -> None:
+        """Refuse what Postfix would stumble over only when the mail is there."""
+        hosted = {*self.domains, *self.outside}
+        for address in self.accounts:
+            if _domain(address) not in hosted:
+                raise ValueError(f"account {address}: its domain is not one of {sorted(hosted)}")
+        for address in self.aliases:
+            if _domain(address) not in self.domains:
+                raise ValueError(f"alias {address}: its domain is not in {sorted(self.domains)}")
+        catch_alls = {f"catch-all of {key}": value for key, value in self.domains.items() if value}
+        for what, mailbox in {**catch_alls, **self.aliases}.items():
+            if mailbox not in self.accounts:
+                raise ValueError(f"{what}: no account has the address {mailbox}")
+        # The tables' columns are separated by white space
+        for word in (*hosted, *self.accounts, *self.aliases, *self.sender_logins):
+            if re.search(r"[\s:,]", word):
+                raise ValueError(f"{word!r} cannot be written into Postfix's tables")
+
+    # -- life ---------------------------------------------------------------------------------
+
+    def start(self) -> MailServer:
+        """Install what is missing, start both programs and wait until all ports answer.
+
+        After :meth:`stop` the same ports are taken again, with empty mailboxes.
+
+        :raises NoMailServer: not root, packages missing, or a Dovecot of another version.
+        :raises RuntimeError: already started, or a program that does not come up, with its log.
+        """
+        if self._running is not None:
+            raise RuntimeError("the mail server is already started")
+        install()
+        with contextlib.ExitStack() as stack:
+            # Not in $TMPDIR, which may be closed to the users that the servers run as; and a
+            # socket's path has 107 characters at most
+            self.folder = Path(tempfile.mkdtemp(prefix="mailserver-", dir="/tmp"))
+            stack.callback(self._forget)
+            stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+            self.certificate, _context = _server_tls(self.folder)
+            self._choose_ports()
+            self._configure()
+            watchdog = _watchdog(stack, self.folder)
+            start = time.monotonic()
+            # Dovecot first: smtpd asks it for the SASL mechanisms as soon as a client greets
+            self._run(stack, watchdog, [_DOVECOT, "-F", "-c", f"{self.folder}/dovecot/conf"])
+            for name in ("imap_port", "imaps_port", "pop3_port", "pop3s_port"):
+                self._wait_until_ready(name, start)
+            # Without the wrapper postfix(1), which minds the files of the system's own Postfix
+            self._run(stack, watchdog, [PACKAGES["postfix"], "-c", f"{self.folder}/postfix"])
+            for name in ("smtp_port", "submission_port", "smtps_port"):
+                self._wait_until_ready(name, start)
+            self._running = stack.pop_all()
+        return self
+
+    def stop(self) -> None:
+        """End all processes and remove the folder with all mails. Twice is harmless."""
+        running, self._running = self._running, None
+        if running is not None:
+            running.close()
+
+    def __enter__(self) -> MailServer:
+        return self.start()
+
+    def __exit__(self, *_exc: object) -> None:
+        self.stop()
+
+    # -- mailboxes ----------------------------------------------------------------------------
+
+    def mailbox(self, address: str) -> list[bytes]:
+        """Return the mails that lie in the account's INBOX, oldest first, read or not.
+
+        They are as IMAP gives them out: with CRLF, and Dovecot's Return-Path and Delivered-To.
+
+        :raises KeyError: no such account.
+        """
+        return [re.sub(rb"\r?\n", b"\r\n", data) for data in self._files(address).values()]
+
+    def clear(self) -> None:
+        """Empty all mailboxes. What is on its way still comes; see :meth:`queue_empty`."""
+        for address in self.accounts:
+            for path in self._paths(address).values():
+                path.unlink(missing_ok=True)
+
+    def wait_for(self, address: str, n: int, timeout: float = 10.0) -> list[bytes]:
+        """Wait until at least ``n`` mails lie in the account's INBOX and return them all.
+
+        :raises KeyError: no such account.
+        :raises TimeoutError: not within ``timeout`` seconds; tells what the servers did instead.
+        """
+        if not _until(lambda: len(self._paths(address)) >= n, timeout):
+            raise TimeoutError(
+                f"after {timeout} s {len(self._paths(address))} of {n} mails are in the mailbox "
+                f"of {address}; the log ends with\n{self._log_tail()}"
+            )
+        return self.mailbox(address)
+
+    def queue_empty(self, timeout: float = 10.0) -> None:
+        """Wait until Postfix has delivered or bounced everything that it took.
+
+        :raises TimeoutError: not within ``timeout`` seconds; tells what the servers did instead.
+        """
+        # qmgr(8) moves files both ways between active and deferred, and cleanup(8) and bounce(8)
+        # finish a new file in incoming before the old one goes: two looks miss none
+        if not _until(lambda: not self._queued() and not self._queued(), timeout):
+            raise TimeoutError(
+                f"after {timeout} s {self._queued()} mails are in Postfix's queue; the log ends "
+                f"with\n{self._log_tail()}"
+            )
+
+    def _queued(self) -> int:
+        return sum(
+            len(files)
+            for name in ("incoming", "active", "deferred", "incoming", "active")
+            for _path, _folders, files in os.walk(self._home() / "queue" / name)
+        )
+
+    def _maildir(self, address: str) -> Path:
+        address = address.lower()
+        if address not in self.accounts:
+            raise KeyError(address)
+        return self._home() / "mailboxes" / address / "Maildir"
+
+    def _paths(self, address: str) -> dict[str, Path]:
+        """Return the mails' files by their unique name, oldest first."""
+        maildir = self._maildir(address)
+        found: dict[str, Path] = {}
+        # In the order in which a file moves, so that none is missed (maildir(5))
+        for folder in (maildir / "new", maildir / "cur"):
+            with contextlib.suppress(FileNotFoundError):
+                for path in folder.iterdir():
+                    found[path.name.partition(":")[0]] = path
+        return dict(sorted(found.items(), key=lambda item: _age(item[0])))
+
+    def _files(self, address: str) -> dict[str, bytes]:
+        """Return the mails by their unique name, oldest first."""
+        read: dict[str, bytes] = {}
+        while True:
+            paths = self._paths(address)
+            # Between the listing and the reading somebody may flag or delete a mail
+            for name in paths.keys() - read.keys():
+                with contextlib.suppress(FileNotFoundError):
+                    read[name] = paths[name].read_bytes()
+            if paths.keys() <= read.keys():
+                return {name: read[name] for name in paths}
+
+    # -- playing ------------------------------------------------------------------------------
+
+    def client_context(self) -> ssl.SSLContext:
+        """Return a TLS context for a client that trusts this server's certificate only.
+
+        :raises RuntimeError: not started.
+        """
+        if self.certificate is None:
+            raise RuntimeError("the mail server is not started")
+        return ssl.create_default_context(cafile=str(self.certificate))
+
+    def send_from(
+        self,
+        login: str,
+        mail_from: str,
+        recipients: str | Collection[str],
+        message: Message | bytes | str,
+        *,
+        timeout: float = 30.0,
+    ) -> dict[str, tuple[int, bytes]]:
+        """Submit a mail as the account ``login``, on the submission port with STARTTLS.
+
+        :return: the recipients that were refused with their replies, as
+            :meth:`smtplib.SMTP.sendmail` does.
+        :raises KeyError: no such account.
+        :raises smtplib.SMTPException: what Postfix refuses.
+        """
+        password = self.accounts[login.lower()]
+        with smtplib.SMTP(
+            self.host, self.submission_port, local_hostname="localhost", timeout=timeout
+        ) as client:
+            client.starttls(context=self.client_context())
+            client.login(login, password)
+            return _send(client, mail_from, recipients, message)
+
+    def deliver(
+        self,
+        recipients: str | Collection[str],
+        message: Message | bytes | str,
+        mail_from: str = "",
+        *,
+        timeout: float = 30.0,
+    ) -> dict[str, tuple[int, bytes]]:
+        """Bring a mail as another provider's server does: on ``smtp_port``, without a login.
+
+        :param mail_from: the envelope sender. Not an address that somebody here owns: Postfix
+            refuses it (``reject_sender_login_mismatch``: "not logged in"). A delivery report's
+            is empty (RFC 3464, section 2).
+        :return: the recipients that were refused with their replies.
+        :raises smtplib.SMTPException: what Postfix refuses.
+        """
+        with smtplib.SMTP(
+            self.host, self.smtp_port, local_hostname="localhost", timeout=timeout
+        ) as client:
+            return _send(client, mail_from, recipients, message)
+
+    # -- what the servers say -----------------------------------------------------------------
+
+    def mark(self) -> int:
+        """Return the log's present end, for :meth:`log`."""
+        try:
+            return self._log_file().stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def log(self, since: int = 0) -> str:
+        """Return what Postfix and Dovecot logged since the mark, in one text, in order of time.
+
+        Their lines read ``<time> <machine> postfix/<program>[<process>]: ...`` and
+        ``<time> dovecot/<program>: ...``. They write a moment after they answer the client; use
+        :meth:`wait_for_log` for a line that must come.
+        """
+        try:
+            with self._log_file().open("rb") as file:
+                file.seek(since)
+                return file.read().decode(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def wait_for_log(self, pattern: str, since: int = 0, timeout: float = 10.0) -> str:
+        """Wait for a line in the log in which the regular expression ``pattern`` is found.
+
+        :return: the first such line since the mark.
+        :raises TimeoutError: none within ``timeout`` seconds; tells what was logged instead.
+        """
+        found: list[str] = []
+
+        def look() -> bool:
+            lines = self.log(since).splitlines()
+            found[:] = [line for line in lines if re.search(pattern, line)][:1]
+            return bool(found)
+
+        if not _until(look, timeout):
+            raise TimeoutError(
+                f"after {timeout} s nothing in the log matches {pattern}; it ends with\n"
+                f"{self._log_tail()}"
+            )
+        return found[0]
+
+    def _log_file(self) -> Path:
+        return self._home() / "log"
+
+    def _log_tail(self) -> str:
+        return "\n".join(self.log().splitlines()[-15:])
+
+    # -- the two programs ---------------------------------------------------------------------
+
+    def _home(self) -> Path:
+        if self.folder is None:
+            raise RuntimeError("the mail server is not started")
+        return self.folder
+
+    def _forget(self) -> None:
+        self.folder = self.certificate = None
+
+    def _choose_ports(self) -> None:
+        if not self.smtp_port:
+            for name, port in zip(_PORTS, _free_ports(len(_PORTS)), strict=True):
+                setattr(self, name, port)
+        # Of this Postfix would leave no word: its master ends before its logger is there
+        taken = [name for name in _PORTS if not _is_free(getattr(self, name))]
+        if taken:
+            raise RuntimeError(f"{', '.join(taken)}: somebody else listens there by now")
+
+    def _configure(self) -> None:
+        """Write both configurations and make the folders as their programs want them."""
+        folder = self._home()
+        folder.chmod(0o755)
+        values: dict[str, object] = {
+            **{name: getattr(self, name) for name in _PORTS},
+            "folder": folder,
+            "log": self._log_file(),
+            "host": HOST,
+            "hostname": HOSTNAME,
+            "certificate": self.certificate,
+            "domains": " ".join(self.domains),
+            "outside": " ".join(self.outside),
+            "uid": pwd.getpwnam(_MAILBOX_USER).pw_uid,
+        }
+        self._configure_postfix(folder, values)
+        self._configure_dovecot(folder, values)
+
+    def _configure_postfix(self, folder: Path, values: Mapping[str, object]) -> None:
+        _make_folder(folder / "postfix")
+        _make_folder(folder / "postfix-data", "postfix", "postfix", 0o700)
+        _make_folder(folder / "queue")
+        for name, user, group, mode in _QUEUE_FOLDERS:
+            _make_folder(folder / "queue" / name, user, group, mode)
+        hosted = [address for address in self.accounts if _domain(address) in self.domains]
+        # An alias of a whole domain is looked at before the domain's mailboxes (virtual(5))
+        aliases = {address: address for address in hosted} | self.aliases
+        aliases |= {f"@{domain}": mailbox for domain, mailbox in self.domains.items() if mailbox}
+        tables = {
+            "mailboxes": dict.fromkeys(hosted, "OK"),
+            "aliases": aliases,
+            # An address without logins is owned by one that nobody can have
+            "sender_logins": {
+                address: ",".join(sorted(logins)) or "nobody"
+                for address, logins in self.sender_logins.items()
+            },
+        }
+        for name, table in tables.items():
+            text = "".join(f"{key} {value}\n" for key, value in table.items())
+            (folder / "postfix" / name).write_text(text)
+        (folder / "postfix" / "main.cf").write_text(_MAIN_CF.format(**values))
+        (folder / "postfix" / "master.cf").write_text(_MASTER_CF.format(**values))
+        # Postfix waits until its files are some seconds old, lest somebody is still writing them
+        for path in (folder / "postfix").iterdir():
+            os.utime(path, (0, 0))
+
+    def _configure_dovecot(self, folder: Path, values: Mapping[str, object]) -> None:
+        dialect = _DOVECOT_DIALECT[_dovecot_version()].format(**values)
+        owner = pwd.getpwnam(_MAILBOX_USER)
+        _make_folder(folder / "dovecot")
+        _make_folder(folder / "mailboxes", _MAILBOX_USER, _MAILBOX_USER, 0o700)
+        (folder / "dovecot" / "conf").write_text(_DOVECOT_CONF.format(dialect=dialect, **values))
+        users = folder / "dovecot" / "users"
+        # In base64, as a colon ends a field: https://doc.dovecot.org/2.3/ (Passwd-file)
+        users.write_text(
+            "".join(
+                f"{login}:{{PLAIN.b64}}{base64.b64encode(password.encode()).decode()}:"
+                f"{owner.pw_uid}:{owner.pw_gid}::{folder}/mailboxes/{login}::\n"
+                for login, password in self.accounts.items()
+            )
+        )
+        shutil.chown(users, "root", "dovecot")
+        users.chmod(0o640)
+
+    def _run(
+        self, stack: contextlib.ExitStack, watchdog: subprocess.Popen, command: list[str]
+    ) -> None:
+        """Start a program in a process group of its own, which ends with the stack."""
+        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+        if "TZ" in os.environ:
+            environment["TZ"] = os.environ["TZ"]
+        with self._log_file().open("ab") as output:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd=self.folder,
+                env=environment,
+                start_new_session=True,
+            )
+        stack.callback(_end, process)
+        assert watchdog.stdin is not None
+        watchdog.stdin.write(b"%d\n" % process.pid)
+        watchdog.stdin.flush()
+        self._process = process
+
+    def _wait_until_ready(self, port: str, start: float) -> None:
+        """Wait for the greeting on a port; raise RuntimeError with the log when none comes."""
+
+        def ready() -> bool:
+            if self._process.poll() is not None:
+                raise RuntimeError(
+                    f"{self._process.args[0]} ended with exit code {self._process.returncode}; "
+                    f"the log:\n{self._log_tail()}"
+                )
+            with contextlib.suppress(OSError):
+                return bool(self._greeting(port))
+            return False
+
+        if not _until(ready, start + _START_SECONDS - time.monotonic()):
+            raise RuntimeError(
+                f"no answer on {port} after {_START_SECONDS} s; the log ends with\n"
+                f"{self._log_tail()}"
+            )
+
+    def _greeting(self, port: str) -> bytes:
+        with contextlib.ExitStack() as stack:
+            address = (self.host, getattr(self, port))
+            client = stack.enter_context(socket.create_connection(address, timeout=5))
+            if port in ("smtps_port", "imaps_port", "pop3s_port"):
+                context = self.client_context()
+                client = stack.enter_context(context.wrap_socket(client, server_hostname=HOST))
+            return client.recv(512)
+
+
+# --- installing ----------------------------------------------------------------------------
+
+
+def missing_packages() -> list[str]:
+    """Return those of Debian's packages that are not installed."""
+    return [package for package, program in PACKAGES.items() if not os.path.exists(program)]
+
+
+def install() -> None:
+    """Install the missing packages without starting their services.
+
+    A Postfix installed by this gets no configuration, so that it never becomes the machine's
+    mail server; a package that would have to go (another mail server) stays.
+
+    :raises NoMailServer: not root, no apt-get, or what apt-get could not do.
+    """
+    missing = missing_packages()
+    root = os.geteuid() == 0
+    if missing and not (root and shutil.which("apt-get")):
+        raise NoMailServer(
+            f"{', '.join(missing)} not installed. As root, on Debian or Ubuntu: {_APT}"
+        )
+    if not root:
+        raise NoMailServer("Postfix and Dovecot start as root only: run this as root.")
+    if missing:
+        with locked(cache_dir() / "apt.lock", "Another run is installing packages; waiting ..."):
+            missing = missing_packages()
+            if missing:
+                _install(missing)
+    _dovecot_version()
+
+
+def _install(packages: list[str]) -> None:
+    if "postfix" in packages and shutil.which("debconf-set-selections"):
+        choice = b"postfix postfix/main_mailer_type select No configuration\n"
+        subprocess.run(["debconf-set-selections"], input=choice, check=False)
+    with Progress(f"Installing {', '.join(packages)} (once)") as progress, _no_services():
+        _apt_get(progress, "update")
+        _apt_get(progress, "install", "--yes", "--no-install-recommends", "--no-remove", *packages)
+    if missing_packages():
+        raise NoMailServer(f"apt-get did not bring {', '.join(missing_packages())}. Try: {_APT}")
+
+
+def _apt_get(progress: Progress, *arguments: str) -> None:
+    """Run apt-get; NoMailServer carries its last lines."""
+    tail: deque[str] = deque(maxlen=15)
+    with subprocess.Popen(
+        ["apt-get", "-o", "DPkg::Lock::Timeout=300", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"},
+    ) as process:
+        for line in process.stdout or ():
+            tail.append(line)
+            progress.update(line.strip()[:60])
+    if process.returncode:
+        raise NoMailServer(
+            f"{''.join(tail)}apt-get {arguments[0]} failed; its last lines are above. "
+            f"As root: {_APT}"
+        )
+
+
+@contextlib.contextmanager
+def _no_services() -> Iterator[None]:
+    """Forbid packages to start services (README.policy-rc.d of Debian's init-system-helpers); the
+    machine's own policy comes back afterwards."""
+    ours = "#!/bin/sh\n# By dev/mailserver.py, while it installs packages\nexit 101\n"
+    own = _POLICY.with_name("policy-rc.d.before-mailserver")
+    # A run that was killed may have left ours, and the machine's beside it
+    if _POLICY.exists() and _POLICY.read_text(errors="replace") != ours:
+        _POLICY.rename(own)
+    try:
+        _POLICY.write_text(ours)
+        _POLICY.chmod(0o755)
+        yield
+    finally:
+        if own.exists():
+            own.replace(_POLICY)
+        else:
+            _POLICY.unlink(missing_ok=True)
+
+
+def _dovecot_version() -> tuple[int, int]:
+    """Return Dovecot's version. Raises NoMailServer for one whose settings are not known here."""
+    text = subprocess.check_output([_DOVECOT, "--version"], text=True).strip()
+    match = re.match(r"(\d+)\.(\d+)", text)
+    version = (int(match[1]), int(match[2])) if match else (0, 0)
+    if version not in _DOVECOT_DIALECT:
+        known = " and ".join(f"{major}.{minor}" for major, minor in _DOVECOT_DIALECT)
+        raise NoMailServer(f"Dovecot {text} is installed; this works with {known}.")
+    return version
+
+
+# --- helpers -------------------------------------------------------------------------------
+
+
+def _domain(address: str) -> str:
+    return address.rpartition("@")[2]
+
+
+def _age(name: str) -> tuple[int, int, str]:
+    """Sort key of a maildir file name as Dovecot makes it: ``<second>.M<microsecond>P<...>``."""
+    match = re.match(r"(\d+)\.M(\d+)", name)
+    return (int(match[1]), int(match[2]), name) if match else (0, 0, name)
+
+
+def _until(holds: Callable[[], bool], timeout: float) -> bool:
+    """Ask ``holds`` again and again; return whether it was true within ``timeout`` seconds."""
+    deadline = time.monotonic() + timeout
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
+
+
+def _free_ports(count: int) -> list[int]:
+    """Return ports of 127.0.0.1 that nobody listens on."""
+    candidates = range(_PORT_RANGE[0], _PORT_RANGE[1] + 1)
+    # From the system's randomness, as Hypothesis and others seed Python's
+    shuffled = random.SystemRandom().sample(candidates, len(candidates))
+    return list(itertools.islice(filter(_is_free, shuffled), count))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+def _make_folder(path: Path, user: str = "root", group: str = "root", mode: int = 0o755) -> None:
+    path.mkdir()
+    os.chown(path, pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid)
+    path.chmod(mode)
+
+
+def _send(
+    client: smtplib.SMTP,
+    mail_from: str,
+    recipients: str | Collection[str],
+    message: Message | bytes | str,
+) -> dict[str, tuple[int, bytes]]:
+    recipients = [recipients] if isinstance(recipients, str) else list(recipients)
+    if isinstance(message, Message):
+        return client.send_message(message, mail_from, recipients)
+    if isinstance(message, bytes):
+        # smtplib mends the line ends of text only; a bare LF ends no line in SMTP.
+        message = re.sub(rb"\r\n|\r|\n", b"\r\n", message)
+    return client.sendmail(mail_from, recipients, message)
+
+
+def _watchdog(stack: contextlib.ExitStack, folder: Path) -> subprocess.Popen:
+    """Start a process that ends the groups written to it if this process ends before the stack."""
+    process = subprocess.Popen(
+        ["/bin/sh", "-c", _WATCHDOG, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd="/",
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    stack.callback(process.stdin.close)
+    stack.callback(process.wait)
+    stack.callback(process.kill)
+    return process
+
+
+def _end(process: subprocess.Popen) -> None:
+    """End a program and everything in its process group: asked first, then killed."""
+    if process.poll() is None:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(5)
+    _until(lambda: not _members(process.pid), 2)
+    while _members(process.pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        time.sleep(_POLL_SECONDS)
+    process.wait()
+
+
+def _members(group: int) -> list[int]:
+    """Return the living processes of a group (proc(5): state and pgrp follow the name)."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _parent, its_group = path.read_text().rpartition(")")[2].split()[:3]
+            if int(its_group) == group and state not in "ZX":
+                found.append(int(path.parent.name))
+    return found
+
+
+# --- python -m dev.mailserver --------------------------------------------------------------
+
+
+def main() -> int:
+    """Send a mail each way, fetch what came, and say what happened; 1 when it went otherwise."""
+    accounts = {
+        "sales@a.com": "a: pass",
+        "catchall@a.com": "secret",
+        "sales@b.com": "secret",
+        "sales@c.com": "secret",
+        "buyer@example.net": "secret",
+    }
+    start = time.monotonic()
+    server = MailServer(accounts, {"a.com": "catchall@a.com", "b.com": None, "c.com": None})
+    try:
+        with server:
+            say(f"started in {time.monotonic() - start:.1f} s, in {server.folder}")
+            folder = server.folder
+            assert folder is not None
+            _show_sending(server)
+            _show_fetching(server)
+            start = time.monotonic()
+        say(f"stopped in {time.monotonic() - start:.1f} s")
+    except NoMailServer as error:
+        say(str(error))
+        return 1
+    left = [*folder.parent.glob(folder.name), *_mentioning(str(folder))]
+    say(f"left behind: {left or 'nothing'}")
+    return 1 if left else 0
+
+
+def _show_sending(server: MailServer) -> None:
+    """Play what is allowed and what is not; raise AssertionError when Postfix sees it otherwise."""
+
+    def send(login: str, mail_from: str, to: str) -> str:
+        mail = EmailMessage()
+        mail["From"], mail["To"], mail["Subject"] = mail_from, to, f"{mail_from} to {to}"
+        mail["Message-ID"] = make_msgid(domain="client.example")
+        mail.set_content("Grüße")
+        try:
+            server.send_from(login, mail_from, to, mail)
+            return "accepted"
+        except smtplib.SMTPRecipientsRefused as error:
+            return " ".join(f"{code} {text.decode()}" for code, text in error.recipients.values())
+
+    def show(what: str, answer: str, expected: str) -> None:
+        say(f"{what}: {answer}")
+        assert expected in answer, f"{what}: {answer}; expected: {expected}"
+
+    mark = server.mark()
+    answer = send("sales@b.com", "sales@b.com", "buyer@example.net")
+    show("B to its customer", answer, "accepted")
+    server.wait_for("buyer@example.net", 1)
+    answer = send("buyer@example.net", "buyer@example.net", "sales@b.com")
+    show("the customer to B", answer, "accepted")
+    server.wait_for("sales@b.com", 1)
+    answer = send("sales@b.com", "bounce@a.com", "buyer@example.net")
+    show("B as bounce@a.com", answer, "not owned by user sales@b.com")
+    answer = send("sales@b.com", "other@b.com", "buyer@example.net")
+    show("B as an address of its own domain", answer, "not owned by user sales@b.com")
+    answer = send("buyer@example.net", "buyer@example.net", "anything@a.com")
+    show("to an unknown address of A, catch-all", answer, "accepted")
+    server.wait_for("catchall@a.com", 1)
+    answer = send("buyer@example.net", "buyer@example.net", "anything@c.com")
+    show("to an unknown address of C, no catch-all", answer, "550 5.1.1")
+    mail = EmailMessage()
+    mail["From"], mail["Subject"] = "somebody@example.org", "from another provider"
+    mail.set_content("Hello")
+    refused = server.deliver(["sales@c.com", "nobody@c.com"], mail, "somebody@example.org")
+    show("from another server, refused", str(refused), "'nobody@c.com': (550")
+    server.wait_for("sales@c.com", 1)
+    answer = send("sales@b.com", "sales@b.com", "somebody@elsewhere.example")
+    show("B to any other domain", answer, "550 5.1.2")
+    answer = send("sales@b.com", "sales@b.com", "nobody@example.net")
+    show("B to a customer that does not exist", answer, "accepted")
+    report = server.wait_for("sales@b.com", 2)[-1].decode()
+    lines = re.findall(r"(?m)^(?:Final-Recipient|Action|Status|Diagnostic-Code): .*", report)
+    show("  Postfix's delivery report", "; ".join(map(str.strip, lines)), "Status: 5.1.1")
+    server.queue_empty()
+    server.wait_for_log(r"postfix/bounce.*sender non-delivery notification", mark)
+    say("what they logged:")
+    for line in server.log(mark).splitlines():
+        if re.search(r"reject:|status=|saved mail|non-delivery", line):
+            say(f"  {line}")
+
+
+def _show_fetching(server: MailServer) -> None:
+    """Fetch as Odoo's fetchmail does, each way; each time what is there is unseen again."""
+    login, context = "sales@b.com", server.client_context()
+    password = server.accounts[login]
+    kept = server.mailbox(login)
+    imap = {
+        "IMAP": lambda: imaplib.IMAP4(server.host, server.imap_port),
+        "IMAP, STARTTLS": lambda: imaplib.IMAP4(server.host, server.imap_port),
+        "IMAP, TLS": lambda: imaplib.IMAP4_SSL(
+            server.host, server.imaps_port, ssl_context=context
+        ),
+    }  # fmt: skip
+    for what, connect in imap.items():
+        client = connect()
+        if what == "IMAP, STARTTLS":
+            client.starttls(context)
+        client.login(login, password)
+        client.select()
+        numbers = client.search(None, "(UNSEEN)")[1][0].split()
+        mails = [client.fetch(number, "(RFC822)")[1][0][1] for number in numbers]
+        for number in numbers:
+            client.store(number, "+FLAGS", "\\Seen")
+        again = client.search(None, "(UNSEEN)")[1][0].split()
+        for number in numbers:
+            client.store(number, "-FLAGS", "\\Seen")
+        client.close()
+        client.logout()
+        say(f"{what}: {len(mails)} unseen fetched, then {len(again)}")
+        assert mails == kept and not again, (mails, kept, again)
+    for what, pop in (
+        ("POP3", poplib.POP3(server.host, server.pop3_port)),
+        ("POP3, TLS", poplib.POP3_SSL(server.host, server.pop3s_port, context=context)),
+    ):
+        pop.user(login)
+        pop.pass_(password)
+        count = pop.stat()[0]
+        pop.list()
+        mails = [b"\r\n".join(pop.retr(1 + number)[1]) + b"\r\n" for number in range(count)]
+        for number in range(count):
+            pop.dele(1 + number)
+        # With TLS nothing is left, unless the first session's deletions are undone
+        if what == "POP3":
+            pop.rset()
+        pop.quit()
+        say(f"{what}: {len(mails)} retrieved, then {len(server.mailbox(login))} in the mailbox")
+        assert mails == kept, (mails, kept)
+    assert not server.mailbox(login)
+    server.clear()
+    assert not any(server.mailbox(address) for address in server.accounts)
+
+
+def _mentioning(text: str) -> list[str]:
+    """Return the processes whose command line holds ``text``."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            command = path.read_text(errors="replace").replace("\0", " ")
+            if text in command:
+                found.append(f"{path.parent.name} {command}")
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
