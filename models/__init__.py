@@ -9,6 +9,7 @@ from . import (
     ir_mail_server,
     mail_message,
     mail_mail,
+    mail_provider,
     mail_thread,
     mail_unprocessed,
     res_company,

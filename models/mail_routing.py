@@ -1,6 +1,4 @@
-import logging
-
-import psycopg2
+import weakref
 
 from odoo import _, api, models, tools
 from odoo.tools import str2bool
@@ -18,7 +16,6 @@ from ..routing import (
     is_address,
 )
 
-_logger = logging.getLogger(__name__)
 _NO_COMPANY = Company(0, "")
 SENDER_NAME_FORMATS = ("name_address", "name", "name_company")
 
@@ -34,18 +31,6 @@ class MailRouting(models.AbstractModel):
     _name = "mail.routing"
     _description = "Mail Routing"
 
-    def _register_hook(self):
-        result = super()._register_hook()
-        registry = self.env.registry
-        registry.mail_routing_native_at = None
-        try:
-            with self.env.cr.savepoint(flush=False):
-                self._is_active()
-        except psycopg2.Error:
-            # the addon's code is newer than its tables: it will be asked again once it is updated
-            _logger.info("Mail routing cannot be read before the addon is updated")
-        return result
-
     @api.model
     def _is_active(self):
         """Tell whether any option, server or domain asks for other than native behaviour.
@@ -56,25 +41,65 @@ class MailRouting(models.AbstractModel):
         """
         registry = self.env.registry
         sequence = registry.cache_sequence
-        if sequence is not None and registry.mail_routing_native_at == sequence:
+        if sequence is not None and getattr(registry, "mail_routing_native_at", None) == sequence:
             return False
-        native = self._get_facts().is_native
-        if native and not registry.cache_invalidated:
+        active = self._asks_for_more_than_native()
+        if not active and not getattr(registry, "mail_routing_changing", None):
             registry.mail_routing_native_at = sequence
-        return not native
+        return active
+
+    @api.model
+    @tools.ormcache()
+    def _asks_for_more_than_native(self):
+        """Ask the database, past the records' cache: native's own reads stay what they are."""
+        settings = self._gather_options()
+        if settings["restrict_username"] or not settings["catch_all"]:
+            return True
+        for model in ("mail.alias.domain", "ir.mail_server", "res.company"):
+            self.env[model].flush_model(self.env[model]._routing_fields)
+        self.env.cr.execute(
+            """
+            SELECT EXISTS (SELECT 1 FROM mail_alias_domain WHERE active)
+                OR EXISTS (
+                    SELECT 1 FROM ir_mail_server
+                    WHERE active AND (company_id IS NOT NULL OR sender_policy <> 'default')
+                )
+                OR EXISTS (
+                    SELECT 1 FROM res_company
+                    WHERE alias_domain_id IS NOT NULL
+                        OR reply_to_by_company
+                        OR email_from_by_company
+                        OR mail_server_by_domain
+                        OR mail_server_by_reply_to
+                )
+            """
+        )
+        return self.env.cr.fetchone()[0]
 
     @api.model
     def _forget_facts(self):
         """Have the facts gathered anew, here now and elsewhere once this is committed."""
+        registry = self.env.registry
+        cursor = self.env.cr
+        if not hasattr(registry, "mail_routing_changing"):
+            # the cursors that have changed facts and neither committed nor rolled back
+            registry.mail_routing_changing = weakref.WeakSet()
+        changing = registry.mail_routing_changing
 
         def forget():
             registry.mail_routing_native_at = None
             registry.clear_caches()
 
-        registry = self.env.registry
+        def settle():
+            changing.discard(cursor)
+            # another thread may have gathered the former ones in between
+            forget()
+
         forget()
-        # another thread may have gathered the old ones in between
-        self.env.cr.postcommit.add(forget)
+        if cursor not in changing:
+            changing.add(cursor)
+            cursor.postcommit.add(settle)
+            cursor.postrollback.add(settle)
 
     @api.model
     def _get_facts(self):
@@ -106,14 +131,22 @@ class MailRouting(models.AbstractModel):
         )
 
     @api.model
+    def _gather_options(self):
+        """Give the two switches of General Settings."""
+        get_param = self.env["ir.config_parameter"].sudo().get_param
+        return {
+            "catch_all": str2bool(get_param("mail_company_routing.catch_all", "True"), True),
+            "restrict_username": str2bool(
+                get_param("mail_company_routing.restrict_username", "False"), False
+            ),
+        }
+
+    @api.model
     def _gather_settings(self):
         get_param = self.env["ir.config_parameter"].sudo().get_param
         name_format = get_param("mail_company_routing.sender_name_format")
         return Settings(
-            catch_all=str2bool(get_param("mail_company_routing.catch_all", "True"), True),
-            restrict_username=str2bool(
-                get_param("mail_company_routing.restrict_username", "False"), False
-            ),
+            **self._gather_options(),
             sender_name_format=(
                 name_format if name_format in SENDER_NAME_FORMATS else "name_address"
             ),

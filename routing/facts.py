@@ -59,17 +59,6 @@ class Company:
     mail_server_by_reply_to: bool = False
     mailbox: str = ""
 
-    @property
-    def is_configured(self) -> bool:
-        """Tell whether any of its options is on."""
-        return bool(
-            self.domain_id
-            or self.reply_to_by_company
-            or self.email_from_by_company
-            or self.mail_server_by_domain
-            or self.mail_server_by_reply_to
-        )
-
 
 @dataclass(frozen=True)
 class Server:
@@ -166,17 +155,6 @@ class Facts:
     config_server: Server | None = None
     mailbox: str = ""
     mailboxes: Sequence[str] = ()
-
-    @cached_property
-    def is_native(self) -> bool:
-        """Tell whether nothing is configured: every mail is then native Odoo's business."""
-        return (
-            self.settings.catch_all
-            and not self.settings.restrict_username
-            and not self.domains
-            and all(s.company_id is None and s.policy == "default" for s in self.servers)
-            and not any(company.is_configured for company in self.companies)
-        )
 
     def without_options(self) -> "Facts":
         """Give the facts as they were without this addon: what native Odoo would judge by."""

@@ -5,6 +5,7 @@ from . import (
     test_explain,
     test_faults,
     test_incoming,
+    test_mailbox_setup,
     test_refusals,
     test_restricted_sending,
     test_settings,

@@ -1,2 +1,3 @@
 from . import mail_compose_message
+from . import mail_mailbox_setup
 from . import mail_route_explain

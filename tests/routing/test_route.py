@@ -284,16 +284,6 @@ class TestReplyTo:
         assert decide_reply_to(Draft("x@a.com", company_id=1), facts)[0] == "catchall@a.com"
 
 
-def test_installed_and_untouched_is_natives_business():
-    assert Facts(settings=OHM, companies=[Company(1, "A")], servers=[KEVIN]).is_native
-    assert not ohm(restrict_username=True).is_native
-    assert not ohm(catch_all=False).is_native
-    assert not Facts(servers=[dataclasses.replace(KEVIN, policy="any")]).is_native
-    assert not Facts(servers=[dataclasses.replace(KEVIN, company_id=1)]).is_native
-    assert not Facts(domains=[Domain(1, "a.com")]).is_native
-    assert not Facts(companies=[Company(1, "A", reply_to_by_company=True)]).is_native
-
-
 addresses = st.sampled_from(
     ["zy@a.com", "x@b.com", "n@c.com", "f@foreign.com", "", "bad", "k\r\nBcc: x@y.z@a.com"]
 )
