@@ -238,6 +238,40 @@ class TestAliasDomainTable(TwoCompaniesCase):
 
 
 @tagged("post_install", "-at_install")
+class TestManyDomains(TwoCompaniesCase):
+    def queries(self, act):
+        act()  # warm
+        self.env.flush_all()
+        self.env.invalidate_all()
+        before = self.env.cr.sql_log_count
+        act()
+        self.env.flush_all()
+        return self.env.cr.sql_log_count - before
+
+    def test_two_thousand_cost_no_more_queries_than_two(self):
+        table = self.env["mail.alias.domain"]
+        fields = ["unicode_name", "company_id", "catchall_email", "reply_domain_id", "catch_all"]
+
+        def show():
+            # a page that is full: Odoo then counts what is on the others
+            table.web_search_read([], fields, limit=min(80, table.search_count([])))
+
+        def send():
+            self.mail(self.ziying, model="res.partner", res_id=self.of_b.id).send()
+
+        few = self.queries(show), self.queries(send)
+        table.create(
+            [
+                {"name": f"d{number}.example.com", "company_id": (self.a, self.b)[number % 2].id}
+                for number in range(2000)
+            ]
+        )
+        many = self.queries(show), self.queries(send)
+        self.assertEqual(many, few)
+        self.assertEqual(self.provider_b.mails[-1].header_from, "zy@b.com")
+
+
+@tagged("post_install", "-at_install")
 class TestConcurrentCreation(BaseCase):
     """Two administrators enter one domain at the same moment: one is told."""
 
