@@ -16,6 +16,7 @@
         "views/mail_alias_domain_views.xml",
         "views/mail_unprocessed_views.xml",
         "views/res_users_views.xml",
+        "wizards/mail_checkup_views.xml",
         "wizards/mail_mailbox_setup_views.xml",
         "wizards/mail_route_explain_views.xml",
         "views/res_company_views.xml",

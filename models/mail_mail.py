@@ -3,10 +3,10 @@ import logging
 import smtplib
 from collections import defaultdict
 
-from odoo import _, models
+from odoo import _, api, fields, models
 from odoo.tools import email_normalize_all, split_every
 
-from ..routing import Draft, ascii_address, parse_mailbox
+from ..routing import Draft, ascii_address, is_restricted, parse_mailbox, recognise_refusal
 from .ir_mail_server import ExplainedDeliveryException
 from .smtp_session import Delivery, SessionWatch
 
@@ -21,6 +21,38 @@ class MailMail(models.Model):
     """
 
     _inherit = "mail.mail"
+
+    is_sender_refused = fields.Boolean(
+        compute="_compute_is_sender_refused",
+        help="The provider refused the sender, and its server is not restricted to its login yet",
+    )
+
+    @api.depends("state", "failure_reason")
+    def _compute_is_sender_refused(self):
+        facts = self.env["mail.routing"]._get_facts()
+        for mail in self:
+            refusal = (
+                recognise_refusal(None, mail.failure_reason or "")
+                if mail.state == "exception"
+                else None
+            )
+            server = mail._decide_routes()[mail.id].server if refusal else None
+            mail.is_sender_refused = bool(
+                refusal
+                and refusal.kind == "sender"
+                and server
+                and server.id
+                and not is_restricted(server, facts)
+            )
+
+    def action_restrict_and_retry(self):
+        """Apply the cure of a refused sender: its server sends as its login; then retry."""
+        self.ensure_one()
+        server = self.env["ir.mail_server"].browse(self._decide_routes()[self.id].server.id)
+        server.sender_policy = "login"
+        self.mark_outgoing()
+        self.send()
+        return True
 
     def send(self, auto_commit=False, raise_exception=False):
         """Send each server's mails on their own, whatever happens to the others'."""

@@ -1,6 +1,7 @@
 from . import (
     test_alias_domain,
     test_catch_all,
+    test_checkup,
     test_companies,
     test_explain,
     test_faults,

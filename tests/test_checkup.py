@@ -1,0 +1,98 @@
+"""What will go wrong is told before it does, and mended by one click."""
+
+from odoo.tests import tagged
+from odoo.tools import mute_logger
+
+from .common import MailRoutingCase
+from .test_companies import TwoCompaniesCase
+
+QUIET = ("odoo.addons.mail.models.mail_mail", "odoo.addons.base.models.ir_mail_server")
+
+
+@tagged("post_install", "-at_install")
+class TestCheckup(TwoCompaniesCase):
+    def findings(self):
+        action = self.env["mail.checkup"].action_open()
+        checkup = self.env["mail.checkup"].browse(action["res_id"])
+        return {line.name: line for line in checkup.line_ids}
+
+    def assertFound(self, words, record):
+        lines = [line for text, line in self.findings().items() if words in text]
+        self.assertTrue(lines, f"{words} not in {list(self.findings())}")
+        action = lines[0].action_mend()
+        self.assertEqual((action["res_model"], action["res_id"]), (record._name, record.id))
+
+    def assertNotFound(self, words):
+        self.assertFalse([text for text in self.findings() if words in text])
+
+    def test_a_company_without_a_server(self):
+        self.assertNotFound("B has no outgoing server")
+        self.server_b.active = False
+        self.assertFound("B has no outgoing server", self.b)
+
+    def test_servers_that_their_company_does_not_use(self):
+        self.a.mail_server_by_domain = False
+        self.assertFound("A does not use its outgoing servers", self.a)
+
+    def test_two_companies_with_one_reply_to(self):
+        self.assertNotFound("have one Reply-To address")
+        shared = self.env["mail.alias.domain"].create({"name": "g.com", "company_id": False})
+        (self.a + self.b).write({"alias_domain_id": shared.id, "mail_server_by_reply_to": True})
+        self.assertFound("have one Reply-To address", self.b)
+
+    def test_a_server_at_a_provider_that_lets_only_the_login_send(self):
+        self.server_a.smtp_host = "smtp.exmail.qq.com"
+        self.assertFound("A SMTP is at Tencent", self.server_a)
+        self.server_a.sender_policy = "login"
+        self.assertNotFound("A SMTP is at Tencent")
+
+    def test_a_catch_all_that_nobody_fetches(self):
+        self.assertFound("Catch All is on for a.com", self.a.alias_domain_id)
+        self.incoming_server(self.provider_a, "kevin@a.com", company_id=self.a.id)
+        self.assertNotFound("Catch All is on for a.com")
+
+    def test_a_catch_all_at_a_provider_that_has_none(self):
+        self.server_a.smtp_host = "smtp.exmail.qq.com"
+        self.assertFound("which is not known to have one", self.a.alias_domain_id)
+        self.a.alias_domain_id.catch_all = "no"
+        self.assertNotFound("which is not known to have one")
+
+    def test_a_bounce_alias_that_is_a_login(self):
+        self.assertNotFound("bounce alias")
+        self.a.alias_domain_id.bounce_alias = "kevin"
+        self.assertFound("The bounce alias of a.com", self.a.alias_domain_id)
+
+    def test_an_alias_that_nobody_can_reach(self):
+        alias = self.env["mail.alias"].create(
+            {"alias_name": "jobs", "alias_model_id": self.env["ir.model"]._get_id("mail.channel")}
+        )
+        self.assertNotFound("'jobs'")
+        self.settings(mail_catch_all=False)
+        self.assertFound("Nobody can reach the alias 'jobs'", alias)
+
+
+@tagged("post_install", "-at_install")
+class TestOneClickCure(MailRoutingCase):
+    @mute_logger(*QUIET)
+    def test_a_refused_sender(self):
+        provider = self.provider()
+        server = self.mail_server(provider)
+        mail = self.mail()
+        mail.send()
+        self.assertEqual(mail.state, "exception")
+        self.assertTrue(mail.is_sender_refused)
+        mail.action_restrict_and_retry()
+        self.assertEqual(mail.state, "sent")
+        self.assertEqual(server.sender_policy, "login")
+        self.assertFalse(mail.is_sender_refused)
+        self.assertLeavesAsLogin(self.one_mail(provider))
+
+    @mute_logger(*QUIET)
+    def test_other_failures_have_no_such_cure(self):
+        provider = self.provider(rule="any")
+        self.mail_server(provider, from_filter="odoomommy.com")
+        provider.fail("rcpt", "550 5.1.1 no such user")
+        mail = self.mail()
+        mail.send()
+        self.assertEqual(mail.state, "exception")
+        self.assertFalse(mail.is_sender_refused)
