@@ -25,6 +25,7 @@
     ],
     "assets": {
         "web.assets_backend": ["mail_company_routing/static/src/systray/*"],
+        "web.assets_tests": ["mail_company_routing/static/tests/tours/*"],
     },
     "installable": True,
     "application": False,

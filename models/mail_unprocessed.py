@@ -98,7 +98,22 @@ class MailUnprocessed(models.Model):
 
     @api.model
     def _reason(self, error):
-        return f"{type(error).__name__}: {error}"[:4000]
+        """Say what went wrong: Odoo's own words, with the cure where it is known."""
+        words = f"{type(error).__name__}: {error}"[:4000]
+        if isinstance(error, ValueError) and "No possible route" in words:
+            words = _(
+                "Nobody in Odoo reads the address it was sent to: no alias has this name, the mail"
+                " answers no message, and its incoming server creates no records.\n%s",
+                words,
+            )
+        return words
+
+    def action_delete(self):
+        """Delete the mails, and go back to the list."""
+        self.unlink()
+        return self.env["ir.actions.actions"]._for_xml_id(
+            "mail_company_routing.action_mail_unprocessed"
+        )
 
     def action_retry(self):
         """Process the mails once more; those that succeed are taken off the list.

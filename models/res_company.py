@@ -4,7 +4,7 @@ from odoo import _, api, fields, models
 from odoo.exceptions import UserError, ValidationError
 from odoo.tools import formataddr
 
-from ..routing import Author, Company, Draft, decide_reply_to, decide_sender, is_local_part
+from ..routing import Author, Company, Draft, decide, is_local_part, parse_mailbox
 
 
 class ResCompany(models.Model):
@@ -71,8 +71,7 @@ class ResCompany(models.Model):
     routing_from_example = fields.Char(
         string="Your Mail Is From",
         compute="_compute_routing_examples",
-        help="The sender of a mail that you would write in this company's name, before the server's"
-        " Sender Policy",
+        help="The sender of a mail that you would write in this company's name",
     )
     routing_reply_to_example = fields.Char(
         string="Answers Go To",
@@ -129,9 +128,9 @@ class ResCompany(models.Model):
         for company in self:
             facts = company._facts_of_form()
             draft = Draft(email_from, company_id=company._origin.id or 0, author=Author())
-            company.routing_from_example = decide_sender(draft, facts)
-            reply_to, _reason = decide_reply_to(draft, facts)
-            company.routing_reply_to_example = reply_to or company.routing_from_example
+            route = decide(draft, facts)
+            company.routing_from_example = route.header_from
+            company.routing_reply_to_example = route.reply_to or parse_mailbox(email_from).address
 
     @api.depends(
         "mail_server_by_domain", "mail_server_by_reply_to", "mail_server_ids.active", "name"
@@ -139,7 +138,10 @@ class ResCompany(models.Model):
     def _compute_routing_warning(self):
         for company in self:
             uses = company.mail_server_by_domain or company.mail_server_by_reply_to
-            servers = company.sudo().mail_server_ids.filtered("active")
+            # not by the field: a form may hold a list that its reader's companies cut short
+            servers = (
+                self.env["ir.mail_server"].sudo().search([("company_id", "=", company._origin.id)])
+            )
             if uses and not servers:
                 company.routing_warning = _(
                     "%s has no outgoing server of its own: its mail leaves through servers without"
@@ -149,7 +151,7 @@ class ResCompany(models.Model):
             elif servers and not uses:
                 company.routing_warning = _(
                     "%s does not use its outgoing servers. Turn on 'SMTP and IMAP + Alias Domain by"
-                    " Company'.",
+                    " Company' on the page Email Routing of the company.",
                     company.name,
                 )
             else:

@@ -28,7 +28,7 @@ from .facts import Author, Company, Domain, Draft, Facts, Server, Settings, filt
 from .incoming import Incoming, company_of_incoming, read_incoming
 from .reasons import Reason
 from .refusals import Refusal, recognise_refusal
-from .route import Route, decide, decide_reply_to, decide_sender, is_restricted
+from .route import Route, decide, decide_reply_to, is_restricted
 
 __all__ = [
     "Author",
@@ -49,7 +49,6 @@ __all__ = [
     "company_of_incoming",
     "decide",
     "decide_reply_to",
-    "decide_sender",
     "domain_of",
     "encode_mailbox",
     "filter_domain",

@@ -124,13 +124,6 @@ def decide_reply_to(draft: Draft, facts: Facts) -> tuple[str, Reason]:
     return _reply_to(draft, address, company, home, facts)
 
 
-def decide_sender(draft: Draft, facts: Facts) -> str:
-    """Say who a mail is from before the server has its say, for people: ``Name <address>``."""
-    company = facts.company.get(draft.company_id)
-    name, address, _reason = _author(draft, company, facts.domain_of_company(company), facts)
-    return format_mailbox(name, address)
-
-
 def _no_route(name, address, reply_to, reasons, failure: Reason) -> Route:
     return Route(None, name, address, "", "", reply_to, (*reasons, failure), failure=failure)
 

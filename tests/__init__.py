@@ -10,5 +10,6 @@ from . import (
     test_refusals,
     test_restricted_sending,
     test_settings,
+    test_tours,
     test_untouched,
 )

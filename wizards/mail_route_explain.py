@@ -19,7 +19,7 @@ class MailRouteExplain(models.TransientModel):
     _name = "mail.route.explain"
     _description = "Explain a Mail Route"
 
-    mail_id = fields.Many2one("mail.mail", string="Mail", ondelete="cascade")
+    mail_id = fields.Many2one("mail.mail", ondelete="cascade")
     res_model = fields.Char(string="Document Model")
     res_id = fields.Many2oneReference(string="Document", model_field="res_model")
     document = fields.Reference(selection="_selection_document", string="About")

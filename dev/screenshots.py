@@ -1,0 +1,517 @@
+"""``make screenshots``: pictures of the addon's screens, taken from a running Odoo.
+
+A database is made and furnished with the companies of the worked examples, Odoo serves it on
+loopback, and Chromium opens each screen, in both languages, on a desk and on a phone:
+``docs/images/<screen>_<language>_<width>.png``. ARGS chooses screens by their names.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from email.message import EmailMessage
+
+from PIL import Image
+
+from dev.browser import Browser, BrowserError, NoBrowser, chromium, find_browser
+from dev.demo import MODULES, OdooOffice, registry
+from dev.odoo_env import (
+    NoOdoo,
+    NoPostgres,
+    OdooError,
+    database,
+    find_odoo,
+    odoo_command,
+    odoo_config,
+    odoo_environment,
+    workdir,
+)
+from dev.shared import ROOT, Progress, cache_dir, say
+from dev.story import CUSTOMER, DOMAIN, LOGIN, new_provider
+
+IMAGES = ROOT / "docs" / "images"
+LANGUAGES = {"en_US": "en", "zh_CN": "zh_CN"}
+WIDTHS = (1366, 390)
+# A page that scrolls is photographed in one piece, so there is room for all of it
+HEIGHT = 3000
+COLORS = 128
+START_SECONDS = 180
+USER_LOGIN = f"zy@{DOMAIN}"
+# Of users and browser: where they differ, the user's form shows the time
+TIMEZONE = "Asia/Shanghai"
+# The pictures change with the screens, not with the day they are taken on
+RECEIVED = "2026-01-05 08:30:00"
+
+STILL = """(() => {
+    const style = document.createElement("style");
+    style.textContent = "*, *::before, *::after {animation: none !important;"
+        + "transition: none !important; caret-color: transparent !important}";
+    document.head.append(style);
+    document.activeElement.blur();
+})()"""
+# What "Preferences" in the user's menu does; on a phone that menu is two levels down
+PREFERENCES = """(async () => {
+    const {action, orm, user} = odoo.__WOWL_DEBUG__.root.env.services;
+    const preferences = await orm.call("res.users", "action_get");
+    await action.doAction({...preferences, res_id: user.userId});
+})()"""
+SETTLED = (
+    "!document.querySelector('.o_loading_indicator, .o_loading, .o_blockUI')"
+    " && document.fonts.status === 'loaded'"
+    " && [...document.images].every((image) => image.complete)"
+)
+
+
+@dataclass(frozen=True)
+class Screen:
+    """One picture: where it is, what has to be there, what of it is shown.
+
+    :param place: of the web client, what follows the #; names in braces are ids of Showcase
+    :param clicks: selectors to click one after the other, each once it is there
+    :param ready: what has to be there in the end, a selector
+    :param shown: selectors; the picture is cropped to the rectangle around them all
+    :param script: JavaScript to run first, once there is a user menu
+    :param login: whose screen it is
+    :param margin: to leave around what is shown
+    :param height: of the window: a dialog fills a phone's
+    """
+
+    name: str
+    place: str
+    ready: str
+    shown: tuple[str, ...]
+    clicks: tuple[str, ...] = ()
+    script: str = ""
+    login: str = "admin"
+    margin: int = 0
+    height: int = HEIGHT
+
+
+FORM = (".o_control_panel", ".o_form_sheet > *", ".o_form_statusbar")
+LIST = (".o_control_panel", ".o_list_table")
+
+SCREENS = (
+    Screen(
+        "settings",
+        "action=base_setup.action_general_configuration",
+        "#mail_routing_settings",
+        (
+            "[name=external_email_server_default]",
+            ".content-group:has(#mail_routing_settings)",
+        ),
+        margin=8,
+    ),
+    Screen(
+        "outgoing_server_form",
+        "action=base.action_ir_mail_server_list&model=ir.mail_server&view_type=form&id={server}",
+        ".o_field_widget[name=sender_policy]",
+        FORM,
+    ),
+    Screen(
+        "outgoing_server_unused",
+        "action=base.action_ir_mail_server_list&model=ir.mail_server&view_type=form&id={unused}",
+        ".o_field_widget[name=routing_warning]",
+        (*FORM, ".alert"),
+    ),
+    Screen("outgoing_server_list", "action=base.action_ir_mail_server_list", ".o_data_row", LIST),
+    Screen(
+        "incoming_server_form",
+        "action=mail.action_email_server_tree&model=fetchmail.server&view_type=form&id={incoming}",
+        ".o_field_widget[name=company_id]",
+        FORM,
+    ),
+    Screen(
+        "company_form",
+        "action=base.action_res_company_form&model=res.company&view_type=form&id={company}",
+        ".tab-pane.active [name=mail_server_ids] .o_data_row",
+        FORM,
+        clicks=(".o_notebook_headers a[name=email_routing]",),
+    ),
+    Screen(
+        "alias_domain_list",
+        "action=mail_company_routing.action_mail_alias_domain",
+        ".o_data_row",
+        LIST,
+    ),
+    Screen(
+        "alias_domain_form",
+        "action=mail_company_routing.action_mail_alias_domain&model=mail.alias.domain"
+        "&view_type=form&id={domain}",
+        ".o_field_widget[name=reply_domain_id]",
+        FORM,
+    ),
+    Screen(
+        "user_form",
+        "action=base.action_res_users&model=res.users&view_type=form&id={user}",
+        ".tab-pane.active [name=alias_domain_id]",
+        FORM,
+        clicks=(".o_notebook_headers a[name=preferences]",),
+    ),
+    Screen(
+        "preferences",
+        "action=mail.action_discuss",
+        ".modal [name=alias_domain_id]",
+        (".modal-content",),
+        script=PREFERENCES,
+        login=USER_LOGIN,
+        height=880,
+    ),
+    Screen(
+        "unprocessed_list",
+        "action=mail_company_routing.action_mail_unprocessed",
+        ".o_data_row",
+        (".o_main_navbar", *LIST),
+    ),
+    Screen(
+        "unprocessed_form",
+        "action=mail_company_routing.action_mail_unprocessed&model=mail.unprocessed"
+        "&view_type=form&id={unprocessed}",
+        ".o_field_widget[name=reason]",
+        (".o_main_navbar", *FORM),
+    ),
+)
+
+
+# --- what there is to see ------------------------------------------------------------------
+
+
+class Showcase(OdooOffice):
+    """The office of the demo, and two more companies; ``ids`` names the records on show."""
+
+    def _furnish(self, env, provider):
+        result = super()._furnish(env, provider)
+        self.ids: dict[str, object] = {}
+        ohm = env.company
+        trading, lab = env["res.company"].create(
+            [{"name": "Murong Trading"}, {"name": "Ohm Laboratory"}]
+        )
+        env.user.company_ids += trading + lab
+        self._furnish_domains(env, ohm, trading)
+        self._furnish_servers(env, ohm, trading, lab)
+        user = env["res.users"].create(
+            {
+                "name": "慕容紫英",
+                "login": USER_LOGIN,
+                "password": USER_LOGIN,
+                "email": USER_LOGIN,
+                "company_id": trading.id,
+                "company_ids": [(6, 0, (ohm + trading).ids)],
+                "groups_id": [(4, env.ref("sales_team.group_sale_salesman").id)],
+                "tz": TIMEZONE,
+            }
+        )
+        user.with_company(trading).alias_domain_id = self.ids["domain"]
+        env.user.tz = TIMEZONE
+        # Murong Trading comes first: it is the company in force
+        companies = ",".join(str(company.id) for company in (trading, ohm, lab))
+        self.ids.update(user=user.id, company=trading.id, companies=companies)
+        return result
+
+    def _furnish_domains(self, env, ohm, trading):
+        own, b_com, c_com, _chinese = env["mail.alias.domain"].create(
+            [
+                {"name": DOMAIN, "company_id": ohm.id},
+                {"name": "b.com", "company_id": trading.id},
+                {"name": "c.com", "company_id": trading.id},
+                {"name": "慕容.中国", "company_id": trading.id, "catch_all": "no"},
+            ]
+        )
+        c_com.reply_domain_id = b_com
+        ohm.write({"alias_domain_id": own.id, "mail_server_by_domain": True})
+        trading.write(
+            {
+                "alias_domain_id": b_com.id,
+                "email_from_by_company": True,
+                "reply_to_by_company": True,
+                "reply_to_prefix": "info",
+                "mail_server_by_domain": True,
+                "email": "info@b.com",
+            }
+        )
+        self.ids["domain"] = c_com.id
+
+    def _furnish_servers(self, env, ohm, trading, lab):
+        outgoing, incoming = env["ir.mail_server"], env["fetchmail.server"]
+        outgoing.browse(self.server_id).company_id = ohm
+        incoming.search([]).company_id = ohm
+        common = {"smtp_host": "smtp.exmail.qq.com", "smtp_port": 465, "smtp_encryption": "ssl"}
+        restricted, _relay, unused = outgoing.create(
+            [
+                {
+                    **common,
+                    "name": "Murong SMTP",
+                    "smtp_user": "kevin@b.com",
+                    "smtp_pass": "secret",
+                    "company_id": trading.id,
+                    "sender_policy": "login",
+                    "from_filter": "b.com,c.com",
+                },
+                {
+                    "name": "Relay",
+                    "smtp_host": "relay.example.com",
+                    "smtp_encryption": "starttls",
+                    "smtp_port": 587,
+                    "smtp_user": "apikey",
+                    "smtp_pass": "secret",
+                    "sender_policy": "any",
+                },
+                {
+                    **common,
+                    "name": "Laboratory SMTP",
+                    "smtp_user": "lab@example.com",
+                    "smtp_pass": "secret",
+                    "company_id": lab.id,
+                },
+            ]
+        )
+        mailbox = incoming.create(
+            {
+                "name": "Murong IMAP",
+                "server_type": "imap",
+                "server": "imap.exmail.qq.com",
+                "port": 993,
+                "is_ssl": True,
+                "user": "kevin@b.com",
+                "password": "secret",
+                "company_id": trading.id,
+                "state": "done",
+            }
+        )
+        self.ids.update(server=restricted.id, unused=unused.id, incoming=mailbox.id)
+
+    def install_chinese(self):
+        with self.environment() as env:
+            languages = env["res.lang"].with_context(active_test=False)
+            chinese = languages.search([("code", "=", "zh_CN")])
+            env["base.language.install"].create({"lang_ids": [(6, 0, chinese.ids)]}).lang_install()
+
+    def receive_unprocessed(self, provider):
+        """Fetch mail that Odoo cannot process; then show the names of a provider's servers."""
+        provider.set_catch_all(DOMAIN, LOGIN)
+        for number, (to, subject) in enumerate(
+            ((f"buying@{DOMAIN}", "Resistors, 4.7 kΩ: your prices?"), (f"hr@{DOMAIN}", "求职信"))
+        ):
+            message = EmailMessage()
+            message["From"] = f"Customer <{CUSTOMER}>"
+            message["To"] = to
+            message["Subject"] = subject
+            message["Message-ID"] = f"<{number}@example.net>"
+            message.set_content("Good morning.")
+            provider.deliver(to, message.as_bytes())
+        with self.environment() as env:
+            mailboxes = env["fetchmail.server"].search([("user", "=", LOGIN)])
+            mailboxes.with_user(self.odoo.SUPERUSER_ID).fetch_mail()
+        with self.environment() as env:
+            mails = env["mail.unprocessed"].search([])
+            if len(mails) != 2:
+                raise OdooError(f"{len(mails)} unprocessed mails, not 2")
+            env.cr.execute("UPDATE mail_unprocessed SET create_date = %s", [RECEIVED])
+            self.ids["unprocessed"] = mails[-1].id
+            outgoing = env["ir.mail_server"].browse(self.server_id)
+            outgoing.write(
+                {
+                    "smtp_host": "smtp.exmail.qq.com",
+                    "smtp_port": 465,
+                    "smtp_encryption": "ssl",
+                }
+            )
+
+    def speak(self, lang):
+        """Switch everybody's language."""
+        with self.environment() as env:
+            env["res.users"].search([]).write({"lang": lang})
+        self.registry.signal_changes()
+
+
+# --- serving it ----------------------------------------------------------------------------
+
+
+@contextmanager
+def serving(name: str) -> Iterator[str]:
+    """Serve the database on loopback and yield the address."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    log = workdir() / "screenshots.log"
+    config = odoo_config(name, http_port=port, logfile=log)
+    server = subprocess.Popen(
+        odoo_command("-c", str(config)), env=odoo_environment(), stderr=subprocess.DEVNULL
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        with Progress("Starting Odoo") as progress:
+            end = time.monotonic() + START_SECONDS
+            while not _answers(address):
+                progress.update("it does not listen yet")
+                try:
+                    # A process that has ended will never listen
+                    server.wait(0.2)
+                except subprocess.TimeoutExpired:
+                    if time.monotonic() < end:
+                        continue
+                raise OdooError(log.read_text()[-4000:] + "Odoo did not serve; its log is above")
+        yield address
+    finally:
+        server.terminate()
+        try:
+            server.wait(10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _answers(address: str) -> bool:
+    try:
+        urllib.request.urlopen(f"{address}/web/login", timeout=60).close()
+    except (urllib.error.URLError, OSError):
+        return False
+    return True
+
+
+def log_in(address: str, name: str, login: str) -> str:
+    """Log in over HTTP and return the session's id."""
+    parameters = {"db": name, "login": login, "password": login}
+    request = urllib.request.Request(
+        f"{address}/web/session/authenticate",
+        json.dumps({"jsonrpc": "2.0", "params": parameters}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=60) as response:
+        answer = json.load(response)
+        if "error" in answer:
+            raise OdooError(f"{login} cannot log in: {answer['error']['data']['message']}")
+        for cookie in response.headers.get_all("Set-Cookie"):
+            key, _equals, value = cookie.partition(";")[0].partition("=")
+            if key == "session_id":
+                return value
+    raise OdooError(f"{login} got no session")
+
+
+# --- taking the pictures -------------------------------------------------------------------
+
+
+def photograph(browser: Browser, address: str, screen: Screen, ids: dict, width: int) -> bytes:
+    """Open a screen and return its picture."""
+    browser.resize(width, screen.height)
+    browser.open(f"{address}/web#cids={ids['companies']}&{screen.place.format(**ids)}")
+    try:
+        if screen.script:
+            browser.wait(f"{_visible('.o_main_navbar')} && {SETTLED}", f"the bar of {screen.name}")
+            browser.evaluate(screen.script)
+        for selector in screen.clicks:
+            browser.wait(_visible(selector), f"{selector} of {screen.name}")
+            browser.evaluate(f"document.querySelector({json.dumps(selector)}).click()")
+        ready = _visible(screen.ready)
+        browser.wait(f"{ready} && {SETTLED}", f"{screen.ready} of {screen.name}")
+        browser.evaluate(STILL)
+        browser.wait(ready, f"{screen.ready} of {screen.name}")
+    except BrowserError as error:
+        kept = cache_dir() / "screenshot-failure.png"
+        kept.write_bytes(browser.screenshot(0, 0, width, screen.height))
+        raise BrowserError(f"{error}; what it looks like is in {kept}") from error
+    box = browser.evaluate(
+        f"""(() => {{
+            const all = [...document.querySelectorAll({json.dumps(", ".join(screen.shown))})]
+                .map((element) => element.getBoundingClientRect())
+                .filter((box) => box.width && box.height);
+            return [
+                Math.min(...all.map((box) => box.left)), Math.min(...all.map((box) => box.top)),
+                Math.max(...all.map((box) => box.right)), Math.max(...all.map((box) => box.bottom)),
+            ];
+        }})()"""
+    )
+    if None in box:
+        raise BrowserError(f"{screen.name} shows nothing of {', '.join(screen.shown)}")
+    left, top, right, bottom = box
+    left, top = max(0, int(left) - screen.margin), max(0, int(top) - screen.margin)
+    right = min(width, int(right) + screen.margin)
+    bottom = min(screen.height, int(bottom) + screen.margin)
+    return browser.screenshot(left, top, right - left, bottom - top)
+
+
+def _visible(selector: str) -> str:
+    """Return the JavaScript that tells whether the first match of a selector is on the screen."""
+    return f"document.querySelector({json.dumps(selector)})?.getClientRects().length"
+
+
+def shrink(png: bytes) -> bytes:
+    """Return a picture with a palette: a screen has few colours."""
+    picture = Image.open(io.BytesIO(png)).convert("RGB")
+    # So that a badge's red is not taken for too rare to keep
+    small = picture.quantize(COLORS, Image.Quantize.MAXCOVERAGE, kmeans=2, dither=Image.Dither.NONE)
+    buffer = io.BytesIO()
+    small.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def take_all(
+    browser: Browser,
+    address: str,
+    name: str,
+    office: Showcase,
+    screens: Sequence[Screen],
+    told: Callable[[str], None],
+) -> None:
+    """Take the pictures of the screens, in each language and size, and write them."""
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    browser.call("Emulation.setTimezoneOverride", timezoneId=TIMEZONE)
+    for lang, short in LANGUAGES.items():
+        office.speak(lang)
+        sessions = {}
+        for screen in screens:
+            if screen.login not in sessions:
+                sessions[screen.login] = log_in(address, name, screen.login)
+            browser.set_cookie("session_id", sessions[screen.login], address)
+            for width in WIDTHS:
+                png = shrink(photograph(browser, address, screen, office.ids, width))
+                path = IMAGES / f"{screen.name}_{short}_{width}.png"
+                path.write_bytes(png)
+                told(f"  {path.relative_to(ROOT)} ({len(png) / 1024:.0f} kB)")
+    if browser.complaints:
+        raise BrowserError("the page complained:\n" + "\n".join(browser.complaints))
+
+
+def screenshots(names: Sequence[str]) -> None:
+    """Take the pictures of the screens of these names, of all if there are none."""
+    screens = [screen for screen in SCREENS if not names or screen.name in names]
+    find_odoo()
+    find_browser()
+    with (
+        database(MODULES) as name,
+        new_provider(imap=True) as provider,
+        registry(name) as pool,
+    ):
+        office = Showcase(pool, provider)
+        office.set_up(restrict_username=True, catch_all=False)
+        office.receive_unprocessed(provider)
+        with Progress("Installing Simplified Chinese"):
+            office.install_chinese()
+        with serving(name) as address, chromium() as browser:
+            take_all(browser, address, name, office, screens, say)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Take the pictures; ``arguments`` are names of screens. Return the exit code."""
+    unknown = set(arguments) - {screen.name for screen in SCREENS}
+    if unknown:
+        known = ", ".join(screen.name for screen in SCREENS)
+        say(f"No screen {', '.join(sorted(unknown))}; there are {known}")
+        return 2
+    try:
+        screenshots(arguments)
+    except (BrowserError, NoBrowser, NoOdoo, NoPostgres, OdooError) as error:
+        say(str(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

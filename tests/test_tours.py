@@ -1,0 +1,142 @@
+"""The screens in a real browser, each in English and in Simplified Chinese.
+
+The tours name fields, not texts, so one tour serves both languages.
+"""
+
+import shutil
+import unittest
+from functools import wraps
+
+from odoo.tests.common import HttpCase, new_test_user, tagged
+
+#: what Odoo's ChromeBrowser looks for, in its order
+BROWSERS = ("google-chrome", "chromium", "chromium-browser", "google-chrome-stable")
+LANGUAGES = ("en_US", "zh_CN")
+
+
+def in_each_language(test):
+    """Run a test once for each language, with nothing left of the one before."""
+
+    @wraps(test)
+    def run(self):
+        for lang in LANGUAGES:
+            with self.subTest(lang=lang):
+                savepoint = self.env.cr.savepoint()
+                try:
+                    self.env["res.users"].search([]).write({"lang": lang})
+                    test(self)
+                finally:
+                    savepoint.close(rollback=True)
+                    self.env.invalidate_all()
+                    self.registry.clear_caches()
+
+    return run
+
+
+@tagged("post_install", "-at_install")
+class TestTours(HttpCase):
+    @classmethod
+    def setUpClass(cls):
+        if not any(map(shutil.which, BROWSERS)):
+            raise unittest.SkipTest(
+                "no Chromium here, so the tours are not run: apt-get install chromium"
+            )
+        super().setUpClass()
+        languages = cls.env["res.lang"].with_context(active_test=False)
+        languages.search([("code", "in", LANGUAGES)]).active = True
+        modules = cls.env["ir.module.module"].search([("state", "=", "installed")])
+        modules._update_translations(["zh_CN"])
+        set_param = cls.env["ir.config_parameter"].set_param
+        set_param("mail.catchall.domain", "odoomommy.com")
+        set_param("mail.catchall.alias", "catchall")
+        set_param("base_setup.default_external_email_server", True)
+        cls.env["ir.mail_server"].search([]).active = False
+        cls.company = cls.env.company
+        cls.domain = cls.env["mail.alias.domain"].create({"name": "odoomommy.com"})
+        cls.admin = new_test_user(
+            cls.env,
+            "murong.ziying",
+            groups="base.group_system,base.group_erp_manager",
+            name="慕容紫英",
+            email="zy@odoomommy.com",
+        )
+
+    def start_tour(self, url_path, tour_name, **kwargs):
+        """Start a tour, once the web client speaks the user's language."""
+        user = self.env["res.users"].search([("login", "=", kwargs["login"])])
+        ready = (
+            f"odoo.__DEBUG__.services['web_tour.tour'].tours['{tour_name}'].ready"
+            f" && odoo.__WOWL_DEBUG__?.root?.env.services.user.lang === '{user.lang}'"
+        )
+        try:
+            return super().start_tour(url_path, tour_name, ready=ready, **kwargs)
+        finally:
+            # The bus goes on asking for its websocket, and every request uses the test's cursor
+            self.terminate_browser()
+            self._wait_remaining_requests()
+
+    def authenticate(self, user, password):
+        with self.registry.test_lock:  # for the requests that were under way all the same
+            return super().authenticate(user, password)
+
+    @in_each_language
+    def test_settings(self):
+        """Restrict Username on and Catch All off are there after General Settings were saved."""
+        self.start_tour(
+            "/web#action=base_setup.action_general_configuration",
+            "mail_company_routing.settings",
+            login="murong.ziying",
+        )
+        get_param = self.env["ir.config_parameter"].get_param
+        self.assertEqual(get_param("mail_company_routing.restrict_username"), "True")
+        self.assertEqual(get_param("mail_company_routing.catch_all"), "False")
+        self.assertEqual(get_param("mail_company_routing.sender_name_format"), "name_company")
+
+    @in_each_language
+    def test_mail_server(self):
+        """A login that is no address is refused while Restrict Username is on, then mended."""
+        self.env["res.config.settings"].create({"mail_restrict_username": True}).execute()
+        self.start_tour(
+            "/web#action=base.action_ir_mail_server_list",
+            "mail_company_routing.mail_server",
+            login="murong.ziying",
+        )
+        server = self.env["ir.mail_server"].search([("name", "=", "Relay of Ohm")])
+        self.assertEqual(server.sender_address, "kevin@odoomommy.com")
+
+    @in_each_language
+    def test_company(self):
+        """The company's options are saved; its Reply-To address is shown while it is typed."""
+        self.company.alias_domain_id = self.domain
+        self.start_tour(
+            "/web#action=base.action_res_company_form&model=res.company&view_type=form"
+            f"&id={self.company.id}",
+            "mail_company_routing.company",
+            login="murong.ziying",
+        )
+        self.assertEqual(self.company.reply_to_email, "service@odoomommy.com")
+        self.assertTrue(self.company.email_from_by_company)
+        self.assertTrue(self.company.mail_server_by_domain)
+        self.assertTrue(self.company.mail_server_by_reply_to)
+
+    @in_each_language
+    def test_alias_domain(self):
+        """A domain typed in Chinese is kept in ASCII and shown as it was typed."""
+        self.start_tour(
+            "/web#action=mail_company_routing.action_mail_alias_domain",
+            "mail_company_routing.alias_domain",
+            login="murong.ziying",
+        )
+        created = self.env["mail.alias.domain"].search([("name", "=", "xn--fsqu00a.xn--fiqs8s")])
+        self.assertEqual(created.reply_domain_id, self.domain)
+
+    @in_each_language
+    def test_preferences(self):
+        """An ordinary user sets his own Outgoing Email Domain."""
+        domain = self.env["mail.alias.domain"].create({"name": "c.com"})
+        user = new_test_user(
+            self.env, "lingsha.han", name="韩菱纱", email="lingsha.han@odoomommy.com"
+        )
+        user.lang = self.env.user.lang
+        self.start_tour("/web", "mail_company_routing.preferences", login="lingsha.han")
+        self.assertEqual(user.alias_domain_id, domain)
