@@ -376,7 +376,11 @@ class IrMailServer(models.Model):
             refusal = recognise_refusal(code, reply)
             if refusal:
                 login_address = server.sender_address if is_restricted(server, facts) else ""
-                return refusal.cure(server.name, login_address=login_address, translate=_)
+                return refusal.cure(
+                    server.name,
+                    login_address=login_address,
+                    translate=self.env["mail.routing"]._translate,
+                )
         return ""
 
     @api.model

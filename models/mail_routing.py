@@ -205,7 +205,7 @@ class MailRouting(models.AbstractModel):
         )
         return Server(
             id=None,
-            name=smtp_server or _("the configuration file's server"),
+            name=smtp_server or "odoo.conf",
             sender_address=ascii_address(login),
             has_username=bool(smtp_user),
             from_filter=from_filter,
@@ -258,4 +258,9 @@ class MailRouting(models.AbstractModel):
     @api.model
     def _sentence(self, reason):
         """Say a reason in the user's language."""
-        return reason.sentence(_)
+        return reason.sentence(self._translate)
+
+    @api.model
+    def _translate(self, sentence):
+        """Give one of routing's sentences in the language of this environment."""
+        return _(sentence)

@@ -103,6 +103,24 @@ class TestExplain(TwoCompaniesCase):
             self.assertEqual(form.mail_from, "bounce@b.com")
             self.assertIn("B SMTP", form.picture)
 
+    def test_in_the_readers_language(self):
+        self.env["res.lang"]._activate_lang("zh_CN")
+        wizard = self.explain(res_model="res.partner", res_id=self.of_b.id)
+        chinese = wizard.with_context(lang="zh_CN")
+        self.assertNotEqual(chinese.reasons, wizard.with_context(lang="en_US").reasons)
+        self.assertTrue(any("\u4e00" <= character <= "\u9fff" for character in chinese.reasons))
+        cure = (
+            self.env["ir.mail_server"]
+            .with_context(lang="zh_CN")
+            ._cure(
+                None, "501 mail from address must be same as authorization user", self.server_fact()
+            )
+        )
+        self.assertIn("限制用户名", cure)
+
+    def server_fact(self):
+        return self.server_b._routing_fact()
+
     def test_administrators_only(self):
         with self.assertRaises(AccessError):
             self.env["mail.route.explain"].with_user(self.ziying).create({})

@@ -17,6 +17,9 @@ class MailCheckup(models.TransientModel):
         for checkup in self:
             checkup.is_clean = not checkup.line_ids
 
+    def name_get(self):
+        return [(checkup.id, _("Mail Check-up")) for checkup in self]
+
     @api.model
     def action_open(self):
         """Check everything, and show the findings."""
