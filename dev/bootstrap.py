@@ -35,7 +35,7 @@ TARGETS = {
     "serve": ("dev.demo", "serve"),
     "test": ("dev.test", "test"),
     "test-native": ("dev.test", "test-native"),
-    "test-mailserver": ("dev.mailserver",),
+    "test-mailserver": ("dev.test_mailserver",),
     "lint": ("dev.lint",),
     "bench": ("dev.bench",),
     "screenshots": ("dev.screenshots",),
