@@ -1,6 +1,6 @@
 import weakref
 
-from odoo import _, api, models, tools
+from odoo import SUPERUSER_ID, _, api, models, tools
 from odoo.tools import str2bool
 
 from ..routing import (
@@ -226,7 +226,6 @@ class MailRouting(models.AbstractModel):
         }
         if not wanted:
             return {}
-        bot = self.env.ref("base.user_root")
         users = (
             self.env["res.users"]
             .sudo()
@@ -237,7 +236,7 @@ class MailRouting(models.AbstractModel):
                     ("share", "=", False),
                     "|",
                     ("active", "=", True),
-                    ("id", "=", bot.id),
+                    ("id", "=", SUPERUSER_ID),  # OdooBot, who is archived
                 ]
             )
         )

@@ -1,4 +1,4 @@
-from odoo import _, api, fields, models
+from odoo import SUPERUSER_ID, _, api, fields, models
 from odoo.exceptions import ValidationError
 
 from ..routing import Author
@@ -55,5 +55,5 @@ class ResUsers(models.Model):
         usable = domain and domain.active and self._may_write_from(domain)
         return Author(
             outgoing_domain=domain.name if usable else "",
-            is_bot=self == self.env.ref("base.user_root"),
+            is_bot=self.id == SUPERUSER_ID,
         )

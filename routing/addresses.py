@@ -19,6 +19,10 @@ _ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+")
 _SPECIALS = re.compile(r'[()<>@,;:\\".\[\]]')
 _WHITE = re.compile(r"\s+")
 _FIRST_ADDRESS = re.compile(r"[^\s<>\",;:()\[\]@]+@[^\s<>\",;:()\[\]@]+")
+#: what nearly all senders look like: "Name" <address>, Name <address>, address
+_PLAIN_MAILBOX = re.compile(
+    r"""(?:"([^"\\]*)"[ ]|([^"\\()<>@,;:\[\]]*?)[ ]?)?<([\w.+-]+@[\w.-]+)>|([\w.+-]+@[\w.-]+)"""
+)
 #: RFC 5322 2.1.1: a line SHOULD be no more than 78 characters
 _LINE = 78
 #: RFC 5322 2.1.1: a line MUST be no more than 998 characters
@@ -32,6 +36,7 @@ class Mailbox(NamedTuple):
     address: str
 
 
+@lru_cache(maxsize=8192)
 def ascii_domain(text: str) -> str:
     """Give a domain as it is written on the wire.
 
@@ -111,6 +116,8 @@ def clean_name(name: str) -> str:
     spaces, runs of white space one space: a header cannot be continued by a name (RFC 5322 2.2),
     and every parser gives back what was put in.
     """
+    if not name or name.isprintable() and "  " not in name:
+        return (name or "").strip()
     visible = "".join(
         " " if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") else c for c in name or ""
     )
@@ -136,6 +143,9 @@ def parse_mailbox(text: str) -> Mailbox:
         address counts, as in native ``email_split_and_format``; no address: name alone
     """
     text = text or ""
+    plain = _PLAIN_MAILBOX.fullmatch(text)
+    if plain:
+        return Mailbox(clean_name(_decode_words(plain[1] or plain[2] or "")), plain[3] or plain[4])
     if not text.strip():
         return Mailbox("", "")
     one_line = _WHITE.sub(" ", text)
