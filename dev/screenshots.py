@@ -132,7 +132,7 @@ SCREENS = (
     Screen(
         "company_form",
         "action=base.action_res_company_form&model=res.company&view_type=form&id={company}",
-        ".tab-pane.active [name=mail_server_ids] .o_data_row",
+        ".tab-pane.active [name=mail_server_ids] :is(.o_data_row, .o_kanban_record)",
         FORM,
         clicks=(".o_notebook_headers a[name=email_routing]",),
     ),
