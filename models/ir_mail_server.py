@@ -148,8 +148,8 @@ class IrMailServer(models.Model):
     def connect(self, host=None, *args, mail_server_id=None, **kwargs):
         """Let a caller who names no server get the one that the decision picks.
 
-        The connection remembers its server in ``mail_server_id`` (None: given by ``host``, or the
-        one of the configuration file) and the login in ``login_address``.
+        The connection remembers its server in ``mail_server_id``; None: given by ``host``, or the
+        one of the configuration file.
         """
         delivery = self.env.context.get("mail_delivery")
         if not (mail_server_id or host or delivery) and self.env["mail.routing"]._is_active():
