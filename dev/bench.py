@@ -702,7 +702,7 @@ def measure_memory(bench: Bench) -> list[Figure]:
     names = [name for name in SIDES if name in bench.sides]
     runs: dict[str, Run] = {}
     with Progress(f"Sending {first * times} mails in one run") as progress:
-        for pair in (names[:2], names[2:]):
+        for pair in filter(None, (names[:2], names[2:])):
             progress.update(", ".join(pair))
             runs.update(bench.one_run([bench.sides[name] for name in pair], first, times))
     base = runs[NATIVE].peak
