@@ -12,6 +12,7 @@ from odoo.addons.base.models.ir_mail_server import MailDeliveryException
 
 from ..routing import (
     Draft,
+    Facts,
     Server,
     ascii_address,
     format_mailbox,
@@ -104,7 +105,7 @@ class IrMailServer(models.Model):
 
     @api.constrains("sender_policy", "sender_address", "smtp_user", "from_filter", "active")
     def _check_sender_address(self):
-        settings = self.env["mail.routing"]._gather_settings()
+        facts = Facts(settings=self.env["mail.routing"]._gather_settings())
         for server in self.sudo():
             if server.sender_address and not is_address(server.sender_address):
                 raise ValidationError(
@@ -114,11 +115,7 @@ class IrMailServer(models.Model):
                         address=server.sender_address,
                     )
                 )
-            restricted = server.sender_policy == "login" or (
-                server.sender_policy == "default"
-                and server.smtp_user
-                and settings.restrict_username
-            )
+            restricted = is_restricted(server._routing_fact(), facts)
             if server.active and restricted and not server.sender_address:
                 raise ValidationError(
                     _(

@@ -1,6 +1,10 @@
+import dataclasses
+
 from odoo import _, api, fields, models
 from odoo.exceptions import ValidationError
 from odoo.tools import str2bool
+
+from ..routing import is_restricted
 
 CATCH_ALL = "mail_company_routing.catch_all"
 RESTRICT_USERNAME = "mail_company_routing.restrict_username"
@@ -56,15 +60,17 @@ class ResConfigSettings(models.TransientModel):
     def _check_mail_restrict_username(self):
         if not any(settings.mail_restrict_username for settings in self):
             return
-        servers = self.env["ir.mail_server"].sudo().search([("sender_policy", "=", "default")])
+        facts = self.env["mail.routing"]._get_facts()
+        then = dataclasses.replace(
+            facts, settings=dataclasses.replace(facts.settings, restrict_username=True)
+        )
         nameless = [
             f"{server.name} ({server.smtp_user})"
-            for server in servers
-            if server.smtp_user and not server.sender_address
+            for server in self.env["ir.mail_server"].sudo().search([])
+            if is_restricted(server._routing_fact(), then) and not server.sender_address
         ]
-        facts = self.env["mail.routing"]._get_facts()
         config = facts.config_server
-        if not facts.servers and config.has_username and not config.sender_address:
+        if not facts.servers and is_restricted(config, then) and not config.sender_address:
             nameless.append(f"{config.name} (smtp_user)")
         if nameless:
             raise ValidationError(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from .addresses import ascii_address, ascii_domain, domain_of
+from .addresses import ascii_address, ascii_domain
 
 
 @dataclass(frozen=True)
@@ -305,16 +305,3 @@ class Facts:
     def is_own_domain(self, name: str) -> bool:
         """Tell whether a domain is an active alias domain or ``mail.catchall.domain``."""
         return bool(name) and (name in self.domain_named or name == self.settings.catchall_domain)
-
-
-__all__ = [
-    "Author",
-    "Company",
-    "Domain",
-    "Draft",
-    "Facts",
-    "Pool",
-    "Server",
-    "Settings",
-    "domain_of",
-]

@@ -133,15 +133,14 @@ def test_a_mailbox_reads_as_it_was_written(name):
         ("", "", ""),
         ("   ", "", ""),
         ("<>", "<>", ""),
-        ("Evil\r\nBcc: v@x.com <l@a.com>", "Evil Bcc: v@x.com", "l@a.com"),
+        ('"Evil\r\nBcc: v@x.com" <l@a.com>', "Evil Bcc: v@x.com", "l@a.com"),
+        # no quotes: two addresses without a comma, of which the first counts
+        ("Evil\r\nBcc: v@x.com <l@a.com>", "", "v@x.com"),
     ],
 )
 def test_reading_a_stored_sender(text, name, address):
     found = parse_mailbox(text)
-    assert found.address == address or text.startswith("Evil")
-    if not text.startswith("Evil"):
-        assert found.name == name
-    assert "\n" not in found.name + found.address
+    assert found == (name, address)
 
 
 @given(st.text(max_size=200))
