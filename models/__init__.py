@@ -1,6 +1,7 @@
 from . import (
     mail_routing_fact,
     mail_routing,
+    mail_sent_route,
     base,
     mail_alias_domain,
     fetchmail_server,
@@ -9,6 +10,8 @@ from . import (
     ir_mail_server,
     mail_message,
     mail_mail,
+    mail_notification,
+    mail_sent,
     mail_provider,
     mail_thread,
     mail_unprocessed,

@@ -159,7 +159,8 @@ class IrMailServer(models.Model):
         except (smtplib.SMTPException, OSError) as error:
             if not (delivery and delivery.queued):
                 raise  # Test Connection and others have words of their own for it
-            raise self._explained_connection(error, delivery.server) from error
+            explainer = self._in_authors_language()
+            raise explainer._explained_connection(error, delivery.server) from error
         if connection:
             connection.mail_server_id = mail_server_id or None
         return connection
@@ -180,7 +181,7 @@ class IrMailServer(models.Model):
             session = kwargs.get("smtp_session")
             self._reset_session(session, error.__context__)
             server = self._server_of_session(session, mail_server_id)
-            raise self._explained(error, server) from error
+            raise self._in_authors_language()._explained(error, server) from error
         self._note_delivery(message)
         return result
 
@@ -201,8 +202,12 @@ class IrMailServer(models.Model):
 
     def _prepare_email_message(self, message, smtp_session):
         """Carry the route out: From, Return-Path and MAIL FROM of this message."""
+        sent = self.env.context.get("mail_sent")
         if not self.env["mail.routing"]._is_active():
-            return super()._prepare_email_message(message, smtp_session)
+            prepared = super()._prepare_email_message(message, smtp_session)
+            if sent:
+                sent.mail_from = prepared[0]
+            return prepared
         delivery = self.env.context.get("mail_delivery")
         route = delivery.route if delivery else None
         if route is None:
@@ -212,7 +217,10 @@ class IrMailServer(models.Model):
             # native keeps From when the session was opened for it: now decided mail by mail
             smtp_session.smtp_from = message["From"]
         mail_from, smtp_to_list, message = super()._prepare_email_message(message, smtp_session)
-        return route.mail_from or mail_from, smtp_to_list, message
+        mail_from = route.mail_from or mail_from
+        if sent:
+            sent.mail_from = mail_from
+        return mail_from, smtp_to_list, message
 
     @api.model
     def _get_default_from_address(self):
@@ -379,6 +387,42 @@ class IrMailServer(models.Model):
                     translate=self.env["mail.routing"]._translate,
                 )
         return ""
+
+    @api.model
+    def _cure_of(self, reason, server, mail_from):
+        """Give what helps against a failure that was kept, in the language of this environment.
+
+        :param reason: why the mail failed, as it was kept
+        :param server: record of the server that it was given to, empty where that is not known
+        :param mail_from: the envelope sender it was given to the server with, if it came that far
+        :return: a sentence, ``""`` where the reason is not known
+        """
+        refusal = recognise_refusal(None, reason or "")
+        if not refusal:
+            return ""
+        if server.exists():
+            fact = self._server_fact(server.id)
+        else:
+            fact = Server(id=None, name=_("the mail server"))
+        restricted = is_restricted(fact, self.env["mail.routing"]._get_facts())
+        if refusal.kind == "sender" and restricted and mail_from != fact.sender_address:
+            return _(
+                "%(server)s sends as its login %(address)s by now: retry the mail.",
+                server=fact.name,
+                address=fact.sender_address,
+            )
+        return self._cure(None, reason, fact)
+
+    @api.model
+    def _in_authors_language(self):
+        """Speak the language of whoever wrote the mail that is being sent: he reads the failure.
+
+        The queue's own user may well have another one.
+        """
+        delivery = self.env.context.get("mail_delivery")
+        mail_ids = delivery.mail_ids() if delivery else ()
+        lang = self.env["mail.mail"].browse(mail_ids[:1])._authors_language()
+        return self.with_context(lang=lang)
 
     @api.model
     def _server_label(self, server: Server):

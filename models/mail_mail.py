@@ -1,4 +1,3 @@
-import ast
 import logging
 import smtplib
 from collections import defaultdict
@@ -6,9 +5,9 @@ from collections import defaultdict
 from odoo import _, api, fields, models
 from odoo.tools import email_normalize_all, split_every
 
-from ..routing import Draft, ascii_address, is_restricted, parse_mailbox, recognise_refusal
+from ..routing import is_restricted, recognise_refusal
 from .ir_mail_server import ExplainedDeliveryException
-from .smtp_session import Delivery, SessionWatch
+from .smtp_session import Delivery, Sent, SessionWatch
 
 _logger = logging.getLogger(__name__)
 
@@ -20,12 +19,33 @@ class MailMail(models.Model):
     :meth:`_settle_broken_off` tells whether it may be sent again.
     """
 
-    _inherit = "mail.mail"
+    _name = "mail.mail"
+    _inherit = ["mail.mail", "mail.sent.route"]
+
+    _sent_status = "state"
 
     is_sender_refused = fields.Boolean(
         compute="_compute_is_sender_refused",
         help="The provider refused the sender, and its server is not restricted to its login yet",
     )
+
+    failure_help = fields.Text(
+        string="What Helps",
+        compute="_compute_failure_help",
+        help="In your language, where the failure was kept in another one",
+    )
+
+    @api.depends("state", "failure_reason")
+    @api.depends_context("lang")
+    def _compute_failure_help(self):
+        for mail in self:
+            kept = mail.sudo()  # the server is the administrator's to see, what helps anybody's
+            cure = ""
+            if mail.state == "exception":
+                cure = self.env["ir.mail_server"]._cure_of(
+                    mail.failure_reason, kept.sent_server_id, kept.sent_mail_from
+                )
+            mail.failure_help = "" if cure in (mail.failure_reason or "") else cure
 
     @api.depends("state", "failure_reason")
     def _compute_is_sender_refused(self):
@@ -68,7 +88,7 @@ class MailMail(models.Model):
                     )
         for mails, failure in groups:
             if failure:
-                mails._fail(failure, auto_commit)
+                mails.with_context(lang=mails._authors_language())._fail(failure, auto_commit)
                 continue
             try:
                 super(MailMail, mails).send(
@@ -105,7 +125,9 @@ class MailMail(models.Model):
             for batch_ids in split_every(batch_size, mail_ids):
                 batch = {mail_id: routes[mail_id] for mail_id in batch_ids}
                 delivery = Delivery(server, batch, queued=True)
-                mails = self.browse(batch_ids).with_context(mail_delivery=delivery)
+                mails = self.browse(batch_ids).with_context(
+                    mail_delivery=delivery, mail_sent=server and Sent(server.id, server.name)
+                )
                 yield mails, routes[batch_ids[0]].failure
 
     def _decide_routes(self):
@@ -113,61 +135,11 @@ class MailMail(models.Model):
         routing = self.env["mail.routing"]
         decided = {}
         routes = {}
-        for mail_id, draft in self._drafts():
+        for mail_id, draft in routing._drafts(self):
             if draft not in decided:
                 decided[draft] = routing._decide(draft)
             routes[mail_id] = decided[draft]
         return routes
-
-    def _decide_drafts(self):
-        """Give mail id -> (draft, route), for an explanation."""
-        routing = self.env["mail.routing"]
-        return {mail_id: (draft, routing._decide(draft)) for mail_id, draft in self._drafts()}
-
-    def _drafts(self):
-        """Give (mail id, draft) of each mail, all read at once."""
-        routing = self.env["mail.routing"]
-        # like native, which reads these as the message's reader may not: see _add_inherited_fields
-        rows = self.sudo().read(
-            [
-                "email_from",
-                "headers",
-                "mail_server_id",
-                "model",
-                "record_company_id",
-                "reply_to",
-                "res_id",
-            ],
-            load=None,
-        )
-        companies = self.env["mail.message"]._companies_of_documents(
-            (row["model"], row["res_id"]) for row in rows if not row["record_company_id"]
-        )
-        for row in rows:
-            if not row["record_company_id"]:
-                row["record_company_id"] = companies[row["model"], row["res_id"]].id
-        authors = routing._authors(
-            (parse_mailbox(row["email_from"] or "").address.lower(), row["record_company_id"])
-            for row in rows
-        )
-        return [(row["id"], self._routing_draft(row, authors)) for row in rows]
-
-    def _routing_draft(self, row, authors) -> Draft:
-        """Read the draft of a mail.
-
-        :param row: values of the mail, as ``read(load=None)`` gives them
-        :param authors: as ``mail.routing._authors`` gives them
-        """
-        address = parse_mailbox(row["email_from"] or "").address.lower()
-        server_id = row["mail_server_id"]
-        return Draft(
-            email_from=row["email_from"] or "",
-            company_id=row["record_company_id"],
-            author=authors.get((address, row["record_company_id"])),
-            server=self.env["ir.mail_server"]._server_fact(server_id) if server_id else None,
-            reply_to=parse_mailbox(row["reply_to"] or "").address,
-            return_path=_return_path(row["headers"]),
-        )
 
     def _split_by_mail_configuration(self):
         """The mails of one server, as ``send`` hands them over, are one session's."""
@@ -180,18 +152,22 @@ class MailMail(models.Model):
     def action_explain_route(self):
         """Open the explanation of this mail's route."""
         self.ensure_one()
-        return {
-            "type": "ir.actions.act_window",
-            "name": _("Explain a Mail Route"),
-            "res_model": "mail.route.explain",
-            "view_mode": "form",
-            "target": "new",
-            "context": {"default_mail_id": self.id},
-        }
+        action = self.env["ir.actions.actions"]._for_xml_id(
+            "mail_company_routing.action_mail_route_explain"
+        )
+        return {**action, "context": {"default_mail_id": self.id}}
 
     # ------------------------------------------------------------
     # Failures
     # ------------------------------------------------------------
+
+    def _authors_language(self):
+        """Give the language of whoever wrote the first of these mails: he reads the failure.
+
+        The queue's own user may well have another one.
+        """
+        # sudo: any user's language
+        return self[:1].sudo().create_uid.lang or self.env.lang
 
     def _fail(self, failure, auto_commit):
         """Mark mails that no server may send, with the sentence that says what to set."""
@@ -208,7 +184,8 @@ class MailMail(models.Model):
         """Send mail by mail, so that a session that breaks off leaves the rest in the queue."""
         delivery = self._delivery()
         if delivery is None:
-            return super()._send(
+            mails = self.with_context(mail_sent=Sent.by_session(smtp_session, self.env))
+            return super(MailMail, mails)._send(
                 auto_commit=auto_commit,
                 raise_exception=raise_exception,
                 smtp_session=smtp_session,
@@ -224,6 +201,7 @@ class MailMail(models.Model):
                 break
             mail = self.browse(mail_id)
             delivery.start(mail_id)
+            self.env.context["mail_sent"].mail_from = delivery.route.mail_from
             watch.start_mail()
             try:
                 super(MailMail, mail)._send(
@@ -235,7 +213,7 @@ class MailMail(models.Model):
                 if raise_exception:
                     raise
                 watch.close()
-                mail._settle_broken_off(watch, error)
+                mail.with_context(lang=mail._authors_language())._settle_broken_off(watch, error)
                 if auto_commit:
                     self.env.cr.commit()  # as native does # pylint: disable=invalid-commit
         return True
@@ -317,15 +295,3 @@ class MailMail(models.Model):
             if values:
                 self.write(values)
         return result
-
-
-def _return_path(headers):
-    """Give the Return-Path that the caller put into ``mail.mail.headers``, ``""`` without one."""
-    if not headers or "return-path" not in headers.lower():
-        return ""
-    try:
-        values = ast.literal_eval(headers)
-    except (ValueError, SyntaxError):
-        return ""  # native ignores such headers as well
-    found = [str(value) for key, value in values.items() if key.lower() == "return-path"]
-    return ascii_address(found[0]) if found else ""

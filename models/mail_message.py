@@ -73,6 +73,16 @@ class MailMessage(models.Model):
                     result[model, res_id] = company
         return result
 
+    def action_explain_route(self):
+        """Open the explanation of this message's route, as its mail takes it."""
+        self.ensure_one()
+        mail = self.env["mail.mail"].search([("mail_message_id", "=", self.id)], limit=1)
+        action = self.env["ir.actions.actions"]._for_xml_id(
+            "mail_company_routing.action_mail_route_explain"
+        )
+        key = "default_mail_id" if mail else "default_message_id"
+        return {**action, "context": {key: mail.id or self.id}}
+
     @api.model
     def _get_reply_to(self, values):
         """Decide Reply-To in the document's company: its team or project may have none."""

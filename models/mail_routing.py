@@ -1,3 +1,4 @@
+import ast
 import weakref
 
 from odoo import SUPERUSER_ID, _, api, models, tools
@@ -14,6 +15,7 @@ from ..routing import (
     decide,
     filter_domain,
     is_address,
+    parse_mailbox,
 )
 
 _NO_COMPANY = Company(0, "")
@@ -250,6 +252,55 @@ class MailRouting(models.AbstractModel):
         }
 
     @api.model
+    def _drafts(self, mails):
+        """Read the drafts of some mails, all at once.
+
+        :param mails: records of ``mail.mail``; or messages, without what the mail alone has
+        :return: list of (id, :class:`~..routing.Draft`)
+        """
+        fnames = [
+            "email_from",
+            "mail_server_id",
+            "model",
+            "record_company_id",
+            "reply_to",
+            "res_id",
+        ]
+        if "headers" in mails._fields:
+            fnames.append("headers")
+        # like native, which reads these as the message's reader may not: see _add_inherited_fields
+        rows = mails.sudo().read(fnames, load=None)
+        companies = self.env["mail.message"]._companies_of_documents(
+            (row["model"], row["res_id"]) for row in rows if not row["record_company_id"]
+        )
+        for row in rows:
+            if not row["record_company_id"]:
+                row["record_company_id"] = companies[row["model"], row["res_id"]].id
+        authors = self._authors(
+            (parse_mailbox(row["email_from"] or "").address.lower(), row["record_company_id"])
+            for row in rows
+        )
+        return [(row["id"], self._draft_of_row(row, authors)) for row in rows]
+
+    @api.model
+    def _draft_of_row(self, row, authors) -> Draft:
+        """Read the draft of a mail.
+
+        :param row: values of the mail, as ``read(load=None)`` gives them
+        :param authors: as :meth:`_authors` gives them
+        """
+        address = parse_mailbox(row["email_from"] or "").address.lower()
+        server_id = row["mail_server_id"]
+        return Draft(
+            email_from=row["email_from"] or "",
+            company_id=row["record_company_id"],
+            author=authors.get((address, row["record_company_id"])),
+            server=self.env["ir.mail_server"]._server_fact(server_id) if server_id else None,
+            reply_to=parse_mailbox(row["reply_to"] or "").address,
+            return_path=_return_path(row.get("headers")),
+        )
+
+    @api.model
     def _decide(self, draft: Draft) -> Route:
         """Decide the route of one draft by this database's facts."""
         return decide(draft, self._get_facts())
@@ -263,3 +314,15 @@ class MailRouting(models.AbstractModel):
     def _translate(self, sentence):
         """Give one of routing's sentences in the language of this environment."""
         return _(sentence)
+
+
+def _return_path(headers):
+    """Give the Return-Path that the caller put into ``mail.mail.headers``, ``""`` without one."""
+    if not headers or "return-path" not in headers.lower():
+        return ""
+    try:
+        values = ast.literal_eval(headers)
+    except (ValueError, SyntaxError):
+        return ""  # native ignores such headers as well
+    found = [str(value) for key, value in values.items() if key.lower() == "return-path"]
+    return ascii_address(found[0]) if found else ""

@@ -50,6 +50,40 @@ class SessionWatch:
         return self.mails > 1 and self.commands <= 1 and not self.handed_over
 
 
+class Sent:
+    """What is kept of the way a mail is sent, for ``mail.sent.route``.
+
+    :param server_id: of the server; None: the one of the configuration file
+    :param server_name: its name
+    """
+
+    def __init__(self, server_id, server_name):
+        self.server_id = server_id
+        self.server_name = server_name
+        self.mail_from = False
+
+    @classmethod
+    def by_session(cls, smtp_session, env):
+        """Read it off a session that native has opened.
+
+        :return: None where nothing is sent, as in Odoo's test mode
+        """
+        server_id = getattr(smtp_session, "mail_server_id", None)
+        if isinstance(server_id, int):
+            # sudo: as ``connect``, which has just read all of it
+            return cls(server_id, env["ir.mail_server"].sudo().browse(server_id).name)
+        host = getattr(smtp_session, "_host", None)
+        return cls(None, host) if isinstance(host, str) else None
+
+    def values(self):
+        """Give it as values of ``mail.sent.route``."""
+        return {
+            "sent_server_id": self.server_id,
+            "sent_server_name": self.server_name,
+            "sent_mail_from": self.mail_from,
+        }
+
+
 class Delivery:
     """What the sending of some mails through one server has to know, handed on in the context.
 
@@ -64,8 +98,14 @@ class Delivery:
         self.route = route
         self.queued = queued
         self.delivered = []
+        self.mail_id = None
+
+    def mail_ids(self):
+        """Give the mail that is being sent, before the first one all of them."""
+        return [self.mail_id] if self.mail_id else list(self.routes)
 
     def start(self, mail_id):
         """Tell that this mail is being sent now."""
+        self.mail_id = mail_id
         self.route = self.routes.get(mail_id)
         self.delivered.clear()

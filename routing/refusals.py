@@ -89,6 +89,9 @@ _KNOWN = [
     )
 ]
 
+#: RFC 4954 6: 534 and 535 are about nothing but the login
+_LOGIN_REFUSED = re.compile(r"(?:\(|: )(53[45])[ ,-]")
+
 
 def recognise_refusal(code: int | None, reply: str | bytes) -> Refusal | None:
     """Understand a provider's reply.
@@ -99,6 +102,10 @@ def recognise_refusal(code: int | None, reply: str | bytes) -> Refusal | None:
     """
     text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply or ""
     text = " ".join(text.casefold().split())
+    if code is None:
+        # a failure that was kept names it as smtplib does, or as the server did
+        found = _LOGIN_REFUSED.search(text)
+        code = int(found[1]) if found else None
     for known, phrase, kind, provider in _KNOWN:
         if phrase.search(text) and (not code or known in (None, code)):
             return Refusal(kind, provider)

@@ -9,6 +9,7 @@ from . import (
     test_mailbox_setup,
     test_refusals,
     test_restricted_sending,
+    test_sent,
     test_settings,
     test_tours,
     test_untouched,

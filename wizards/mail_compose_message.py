@@ -1,3 +1,4 @@
+import json
 from collections import defaultdict
 
 from odoo import models
@@ -5,6 +6,21 @@ from odoo import models
 
 class MailComposeMessage(models.TransientModel):
     _inherit = "mail.compose.message"
+
+    def action_explain_route(self):
+        """Explain where this mail would go; the way back leads to it as it was written."""
+        self.ensure_one()
+        action = self.env["ir.actions.actions"]._for_xml_id(
+            "mail_company_routing.action_mail_route_explain"
+        )
+        context = {
+            "default_composer_id": self.id,
+            "default_composer_context": json.dumps(self.env.context),
+            "default_res_model": self.model,
+            "default_res_id": self.res_id,
+            "default_email_from": self.email_from,
+        }
+        return {**action, "context": context}
 
     def get_mail_values(self, res_ids):
         """In mass mode, let answers go where each document's company has them.

@@ -1,10 +1,13 @@
 import dataclasses
+import json
 import smtplib
 
 from markupsafe import Markup
 
 from odoo import _, api, fields, models
 from odoo.exceptions import UserError
+
+from odoo.addons.mail.wizard.mail_compose_message import _reopen
 
 from ..routing import Draft, decide, parse_mailbox
 
@@ -13,13 +16,23 @@ class MailRouteExplain(models.TransientModel):
     """Why a mail goes where it goes: the decision that sending takes, in sentences.
 
     What is asked about is a draft: a document, an author, a company, a sender, all optional; or a
-    mail that was sent or that failed. It is routed by the very call that sending makes.
+    mail that was sent or that failed, or its message where the mail is deleted. It is routed by
+    the very call that sending makes.
     """
 
     _name = "mail.route.explain"
     _description = "Explain a Mail Route"
 
     mail_id = fields.Many2one("mail.mail", ondelete="cascade")
+    message_id = fields.Many2one("mail.message", ondelete="cascade")
+    composer_id = fields.Many2one("mail.compose.message", ondelete="cascade")
+    composer_context = fields.Char(help="What the composer was opened with, as JSON")
+    sent_ids = fields.Many2many(
+        "mail.sent",
+        string="What Happened",
+        compute="_compute_sent_ids",
+        help="What became of the mail, recipient by recipient, and by which server it went",
+    )
     res_model = fields.Char(string="Document Model")
     res_id = fields.Many2oneReference(string="Document", model_field="res_model")
     document = fields.Reference(selection="_selection_document", string="About")
@@ -68,8 +81,23 @@ class MailRouteExplain(models.TransientModel):
             values["document"] = f"{model},{res_id}"
         return values
 
+    @api.depends("mail_id", "message_id")
+    def _compute_sent_ids(self):
+        for wizard in self:
+            message = wizard.mail_id.mail_message_id or wizard.message_id
+            wizard.sent_ids = self.env["mail.sent"].search(
+                [("message_id", "in", message.ids)], limit=80
+            )
+
     @api.depends(
-        "mail_id", "document", "res_model", "res_id", "user_id", "company_id", "email_from"
+        "mail_id",
+        "message_id",
+        "document",
+        "res_model",
+        "res_id",
+        "user_id",
+        "company_id",
+        "email_from",
     )
     @api.depends_context("lang")
     def _compute_route(self):
@@ -103,13 +131,21 @@ class MailRouteExplain(models.TransientModel):
         """Give the draft and its route, by the call that sending makes."""
         self.ensure_one()
         routing = self.env["mail.routing"]
-        if self.mail_id:
-            return self.mail_id._decide_drafts()[self.mail_id.id]
+        kept = self.mail_id or self.message_id
+        if kept:
+            ((_id, draft),) = routing._drafts(kept)
+            return draft, routing._decide(draft)
         company = self._company()
         email_from = self.email_from or self.user_id.email_formatted or ""
         address = parse_mailbox(email_from).address.lower()
         author = routing._authors([(address, company.id)]).get((address, company.id))
-        draft = Draft(email_from=email_from, company_id=company.id, author=author)
+        server = self.composer_id.mail_server_id
+        draft = Draft(
+            email_from=email_from,
+            company_id=company.id,
+            author=author,
+            server=server._server_fact(server.id) if server else None,
+        )
         records = self._record()
         if records:
             # a model may answer for its project or team
@@ -156,6 +192,12 @@ class MailRouteExplain(models.TransientModel):
             (_("Reply-To"), route.reply_to or route.from_address, ""),
         ]
         return Markup("<div class='o_mail_route'>%s%s</div>") % (_row(out), _row(back))
+
+    def action_back(self):
+        """Go back to the mail that was being written."""
+        self.ensure_one()
+        context = json.loads(self.composer_context or "{}")
+        return _reopen(self.composer_id, self.composer_id.id, self.composer_id.model, context)
 
     def action_probe(self):
         """Ask the server, up to RCPT TO, whether it would take the mail; nothing is sent."""

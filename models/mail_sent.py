@@ -1,0 +1,168 @@
+from odoo import api, fields, models, tools
+
+
+class MailSent(models.Model):
+    """What became of every mail, recipient by recipient, and by which server it went.
+
+    A view of the notifications, which stay when their mail is deleted, and of the mails that have
+    none because they were addressed by hand. Nothing is written for it.
+    """
+
+    _name = "mail.sent"
+    _description = "Sent Mail"
+    _auto = False
+    # by the message's id, as by date, but from an index
+    _order = "message_number desc, id desc"
+    _rec_name = "subject"
+    _depends = {
+        "mail.mail": [
+            "email_to",
+            "failure_reason",
+            "mail_message_id",
+            "recipient_ids",
+            "sent_mail_from",
+            "sent_server_id",
+            "sent_server_name",
+            "state",
+        ],
+        "mail.message": [
+            "author_id",
+            "date",
+            "email_from",
+            "model",
+            "record_company_id",
+            "record_name",
+            "reply_to",
+            "res_id",
+            "subject",
+        ],
+        "mail.notification": [
+            "failure_reason",
+            "mail_mail_id",
+            "mail_message_id",
+            "notification_status",
+            "notification_type",
+            "res_partner_id",
+            "sent_mail_from",
+            "sent_server_id",
+            "sent_server_name",
+        ],
+        "res.partner": ["email_normalized", "name"],
+    }
+
+    message_id = fields.Many2one("mail.message", readonly=True)
+    message_number = fields.Integer(readonly=True)
+    mail_id = fields.Many2one("mail.mail", readonly=True)
+    date = fields.Datetime(readonly=True)
+    subject = fields.Char(readonly=True)
+    author_id = fields.Many2one("res.partner", readonly=True)
+    email_from = fields.Char(string="Written by", readonly=True)
+    recipient = fields.Char(readonly=True)
+    reply_to = fields.Char(string="Reply-To", readonly=True)
+    model = fields.Char(string="Document Model", readonly=True)
+    res_id = fields.Many2oneReference(string="Document", model_field="model", readonly=True)
+    company_id = fields.Many2one("res.company", readonly=True)
+    server_id = fields.Many2one("ir.mail_server", string="Server Record", readonly=True)
+    server_name = fields.Char(string="Outgoing Server", readonly=True)
+    mail_from = fields.Char(string="MAIL FROM", readonly=True)
+    result = fields.Selection(
+        selection=[
+            ("ready", "To Send"),
+            ("sent", "Sent"),
+            ("bounce", "Bounced"),
+            ("exception", "Failed"),
+            ("canceled", "Cancelled"),
+        ],
+        readonly=True,
+    )
+    failure_reason = fields.Text(readonly=True)
+    failure_help = fields.Text(string="What Helps", compute="_compute_failure_help")
+
+    def init(self):
+        tools.drop_view_if_exists(self.env.cr, self._table)
+        self.env.cr.execute(
+            """
+            CREATE VIEW mail_sent AS (
+                SELECT 2 * n.id::bigint AS id,
+                    n.mail_message_id AS message_id,
+                    n.mail_message_id AS message_number,
+                    n.mail_mail_id AS mail_id,
+                    m.date,
+                    COALESCE(NULLIF(m.subject, ''), m.record_name) AS subject,
+                    m.author_id,
+                    m.email_from,
+                    COALESCE(p.email_normalized, p.name) AS recipient,
+                    m.reply_to,
+                    m.model,
+                    m.res_id,
+                    m.record_company_id AS company_id,
+                    n.sent_server_id AS server_id,
+                    n.sent_server_name AS server_name,
+                    n.sent_mail_from AS mail_from,
+                    n.notification_status AS result,
+                    n.failure_reason
+                FROM mail_notification n
+                JOIN mail_message m ON m.id = n.mail_message_id
+                JOIN res_partner p ON p.id = n.res_partner_id
+                WHERE n.notification_type = 'email'
+            UNION ALL
+                SELECT 2 * x.id::bigint + 1,
+                    x.mail_message_id,
+                    x.mail_message_id,
+                    x.id,
+                    m.date,
+                    COALESCE(NULLIF(m.subject, ''), m.record_name),
+                    m.author_id,
+                    m.email_from,
+                    COALESCE(
+                        NULLIF(x.email_to, ''),
+                        (
+                            SELECT string_agg(COALESCE(p.email_normalized, p.name), ', ')
+                            FROM mail_mail_res_partner_rel r
+                            JOIN res_partner p ON p.id = r.res_partner_id
+                            WHERE r.mail_mail_id = x.id
+                        )
+                    ),
+                    m.reply_to,
+                    m.model,
+                    m.res_id,
+                    m.record_company_id,
+                    x.sent_server_id,
+                    x.sent_server_name,
+                    x.sent_mail_from,
+                    CASE x.state
+                        WHEN 'outgoing' THEN 'ready'
+                        WHEN 'cancel' THEN 'canceled'
+                        ELSE x.state
+                    END,
+                    x.failure_reason
+                FROM mail_mail x
+                JOIN mail_message m ON m.id = x.mail_message_id
+                WHERE x.state <> 'received'
+                    AND NOT EXISTS (
+                        SELECT 1 FROM mail_notification n
+                        WHERE n.mail_mail_id = x.id AND n.notification_type = 'email'
+                    )
+            )
+            """
+        )
+
+    @api.depends("failure_reason", "result")
+    @api.depends_context("lang")
+    def _compute_failure_help(self):
+        sender = self.env["ir.mail_server"]
+        for mail in self:
+            cure = ""
+            if mail.result == "exception":
+                cure = sender._cure_of(mail.failure_reason, mail.server_id, mail.mail_from)
+            mail.failure_help = "" if cure in (mail.failure_reason or "") else cure
+
+    def action_explain_route(self):
+        """Open the explanation of this mail's route."""
+        self.ensure_one()
+        return self.message_id.action_explain_route()
+
+    def action_open_document(self):
+        """Open the document that the mail is about."""
+        self.ensure_one()
+        return self.message_id.action_open_document()

@@ -1,0 +1,27 @@
+/** @odoo-module **/
+
+import {attr} from "@mail/model/model_field";
+import {registerPatch} from "@mail/model/model_core";
+import session from "web.session";
+
+/** Which server was it? One click from the envelope of a message, for whoever administers. */
+registerPatch({
+    name: "MessageNotificationPopoverContentView",
+    fields: {
+        isRouteExplained: attr({
+            compute() {
+                return Boolean(session.is_system);
+            },
+        }),
+    },
+    recordMethods: {
+        async onClickExplainRoute() {
+            const {action, orm} = this.messaging.env.services;
+            const {message} = this.messageView;
+            this.popoverViewOwner.delete();
+            action.doAction(
+                await orm.call("mail.message", "action_explain_route", [[message.id]])
+            );
+        },
+    },
+});
