@@ -1,8 +1,9 @@
+import contextlib
 import functools
 import socket
 from imaplib import IMAP4
 
-from odoo import fields, models
+from odoo import fields, models, release
 
 from odoo.addons.mail.models.fetchmail import MAIL_TIMEOUT
 
@@ -35,3 +36,16 @@ class FetchmailServer(models.Model):
         help="The company whose mailbox this is. Empty: everybody's.",
     )
     routing_warning = fields.Char(related="company_id.routing_warning")
+
+    def _imap_login(self, connection):
+        """Log in, and say who we are (RFC 2971) where the server wants to know.
+
+        NetEase refuses to open the mailbox of whoever does not: "SELECT Unsafe Login. Please
+        contact kefu@188.com for help".
+        """
+        result = super()._imap_login(connection)
+        imap = getattr(connection, "__obj__", connection)  # Odoo's wrapper has methods alone
+        if "ID" in getattr(imap, "capabilities", ()):
+            with contextlib.suppress(IMAP4.error):  # who does not take it does not need it
+                imap.xatom("ID", f'("name" "Odoo" "version" "{release.version}" "vendor" "Odoo")')
+        return result

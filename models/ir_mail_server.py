@@ -433,10 +433,7 @@ class IrMailServer(models.Model):
     @api.model
     def _explained_connection(self, error, server: Server):
         """Say which server could not be used, in its own words, and what helps."""
-        words = str(error)
-        for code, reply in _replies(error):
-            text = reply.decode("utf-8", "replace") if isinstance(reply, bytes) else reply
-            words = f"{code} {text}"
+        words = words_of(error)
         cure = self._cure(error, words, server) or _(
             "Check host, port and encryption of this outgoing mail server, then retry."
         )
@@ -486,6 +483,20 @@ class IrMailServer(models.Model):
         if not route.mail_from:
             return super()._get_test_email_addresses()
         return route.mail_from, "noreply@odoo.com"
+
+
+def words_of(error):
+    """Give the words of a mail server, or of the network, that an exception carries."""
+
+    def text(words):
+        return words.decode("utf-8", "replace") if isinstance(words, bytes) else str(words)
+
+    replies = [f"{code} {text(reply)}" for code, reply in _replies(error)]
+    if replies:
+        return "\n".join(replies)
+    # imaplib and poplib hand over what they were told as bytes
+    told = [arg for arg in error.args if isinstance(arg, bytes)]
+    return "\n".join(map(text, told)) or str(error) or type(error).__name__
 
 
 def _replies(cause):

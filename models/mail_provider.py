@@ -1,5 +1,50 @@
 from odoo import api, fields, models
 
+#: Domains in which everybody can have a mailbox, of whatever provider: nobody's own
+PUBLIC_DOMAINS = frozenset(
+    {
+        "126.com",
+        "139.com",
+        "163.com",
+        "188.com",
+        "189.cn",
+        "aliyun.com",
+        "aol.com",
+        "foxmail.com",
+        "gmail.com",
+        "gmx.com",
+        "gmx.de",
+        "gmx.net",
+        "googlemail.com",
+        "hotmail.com",
+        "icloud.com",
+        "live.cn",
+        "live.com",
+        "mail.ru",
+        "me.com",
+        "msn.com",
+        "outlook.com",
+        "proton.me",
+        "protonmail.com",
+        "qq.com",
+        "sina.cn",
+        "sina.com",
+        "sohu.com",
+        "tom.com",
+        "vip.126.com",
+        "vip.163.com",
+        "vip.qq.com",
+        "vip.sina.com",
+        "web.de",
+        "yahoo.co.jp",
+        "yahoo.com",
+        "yandex.com",
+        "yandex.ru",
+        "yeah.net",
+        "zoho.com",
+    }
+)
+
 
 class MailProvider(models.Model):
     """What is known of a mail provider: hosts, who may send, what to log in with."""
@@ -50,15 +95,21 @@ class MailProvider(models.Model):
     )
 
     def _is_public(self, domain):
-        """Tell whether everybody can have a mailbox in a domain, at any provider known."""
-        known = ",".join(filter(None, self.search([]).mapped("email_domains")))
-        return domain.lower() in {name.strip().lower() for name in known.split(",")}
+        """Tell whether everybody can have a mailbox in a domain."""
+        domain = domain.lower()
+        return domain in PUBLIC_DOMAINS or any(
+            domain in provider._public_domains() for provider in self.search([])
+        )
+
+    def _public_domains(self):
+        """Give the domains in which everybody can have a mailbox at this provider."""
+        names = (self.email_domains or "").split(",")
+        return {name.strip().lower() for name in names} - {""}
 
     @api.model
     def _of_domain(self, domain):
         """Give the provider whose public domain it is, empty where none is known."""
         for provider in self.search([("email_domains", "!=", False)]):
-            names = {name.strip().lower() for name in provider.email_domains.split(",")}
-            if domain.lower() in names:
+            if domain.lower() in provider._public_domains():
                 return provider
         return self.browse()

@@ -1,9 +1,13 @@
 """An address and a password, and it works."""
 
+import socket
+import socketserver
+import threading
 from unittest.mock import patch
 
 from odoo.exceptions import RedirectWarning
 from odoo.tests import Form, tagged
+from odoo.tools import mute_logger
 
 from .common import MailRoutingCase
 
@@ -40,7 +44,7 @@ class TestMailboxSetup(MailRoutingCase):
         wizard = self.wizard()
         wizard.action_setup()
         self.assertTrue(wizard.succeeded, wizard.result)
-        self.assertEqual(wizard.result.count("fa-check"), 4)
+        self.assertEqual(wizard.result.count("fa-check"), 6)
         self.assertFalse(wizard.password)
         self.assertNotIn("secret", wizard.result)
         outgoing = self.env["ir.mail_server"].search([("smtp_user", "=", "kevin@odoomommy.com")])
@@ -111,6 +115,63 @@ class TestMailboxSetup(MailRoutingCase):
         self.post()
         self.assertEqual(self.at.mails[-1].reply_to, "kevin@odoomommy.com")
 
+    def test_a_catch_all_that_a_public_mailbox_does_not_have(self):
+        """Answers go to the mailbox, as the plan says, whatever General Settings said before."""
+        self.kind.email_domains = "odoomommy.com"
+        wizard = self.wizard()
+        self.assertIn("answers come to this mailbox", wizard.plan)
+        wizard.action_setup()
+        self.assertIn("Answers go to kevin@odoomommy.com", wizard.result)
+        self.post()
+        self.assertEqual(self.at.mails[-1].reply_to, "kevin@odoomommy.com")
+
+    def test_a_catch_all_that_another_mailbox_may_have_is_left_alone(self):
+        self.kind.email_domains = "odoomommy.com"
+        self.at.add_account("all@ohm.example", "secret")
+        self.incoming_server(self.at, "all@ohm.example")
+        wizard = self.wizard()
+        self.assertIn("Catch All stays as it is", wizard.plan)
+        wizard.action_setup()
+        self.assertIn("Answers go to catchall@odoomommy.com", wizard.result)
+
+    def test_everybodys_domain_is_nobodys_own(self):
+        for domain in ("126.com", "foxmail.com", "Outlook.com"):
+            self.assertNotIn("Alias domain", self.wizard(email=f"me@{domain}").plan)
+
+    def test_what_is_there_is_named_before_it_is_changed(self):
+        self.mail_server(self.at)
+        self.assertIn("Updates the outgoing server Ohm SMTP", self.wizard().plan)
+
+    def test_a_provider_that_cannot_be_reached(self):
+        wizard = self.wizard(smtp_host="127.0.0.1", smtp_port=1)
+        wizard.action_setup()
+        self.assertFalse(wizard.succeeded)
+        self.assertIn("Connection refused", wizard.result)
+        self.assertIn("Check host, port and encryption", wizard.result)
+
+    @mute_logger("odoo.addons.mail_company_routing.models.mail_thread")
+    def test_netease_wants_to_know_who_fetches(self):
+        door = NetEaseDoor(self.at)
+        self.addCleanup(door.close)
+        wizard = self.wizard(incoming_port=door.server_address[1])
+        wizard.action_setup()
+        self.assertTrue(wizard.succeeded, wizard.result)
+        self.assertIn(b'"name" "Odoo"', door.told[0])
+        # and as the cron fetches
+        self.write_to(self.at, "kevin@odoomommy.com")
+        self.fetch()
+        kept = self.env["mail.unprocessed"].search([])
+        self.assertEqual(kept.subject, "Enquiry", "it did not come as far as Odoo")
+
+    def test_a_mailbox_that_may_not_be_opened_is_reported_in_the_servers_words(self):
+        door = NetEaseDoor(self.at)
+        self.addCleanup(door.close)
+        door.offers = b"IMAP4rev1"
+        wizard = self.wizard(incoming_port=door.server_address[1])
+        wizard.action_setup()
+        self.assertFalse(wizard.succeeded)
+        self.assertIn("Unsafe Login", wizard.result)
+
     def test_bad_input(self):
         for values, words in (
             ({"email": "kevin"}, "Email Address"),
@@ -131,7 +192,67 @@ class TestMailboxSetup(MailRoutingCase):
             form.email = "somebody@qq.com"
             self.assertEqual(form.provider_id.smtp_host, "smtp.qq.com")
             self.assertIn("smtp.qq.com", form.plan)
+            form.email = "somebody@163.com"
+            self.assertEqual(form.provider_id.smtp_host, "smtp.163.com")
+            form.email = "somebody@odoomommy.com"
+            self.assertFalse(form.provider_id, "nobody knows whose mailbox that is")
             form.provider_id = self.kind
             form.email = "kevin@odoomommy.com"
             form.password = "secret"
             self.assertIn("Alias domain odoomommy.com", form.plan)
+
+
+class NetEaseDoor(socketserver.ThreadingTCPServer):
+    """NetEase's IMAP, in front of a provider's: who does not say who he is opens no mailbox.
+
+    Commands go through line by line; CAPABILITY, ID and a SELECT without an ID before it are
+    answered here, in the words that NetEase has for it.
+
+    :param provider: a started provider with IMAP
+    """
+
+    daemon_threads = True
+
+    def __init__(self, provider):
+        super().__init__(("127.0.0.1", 0), _NetEaseSession)
+        self.provider = provider
+        self.offers = b"IMAP4rev1 ID"
+        self.told = []
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.shutdown()
+        self.server_close()
+
+
+class _NetEaseSession(socketserver.StreamRequestHandler):
+    def handle(self):
+        provider = self.server.provider
+        with socket.create_connection((provider.imap_host, provider.imap_port)) as behind:
+            answers = threading.Thread(target=self._pass_on, args=(behind,), daemon=True)
+            answers.start()
+            known = False
+            for line in self.rfile:
+                tag, verb, *rest = line.split(None, 2)
+                verb = verb.upper()
+                if verb == b"CAPABILITY":
+                    self.wfile.write(
+                        b"* CAPABILITY %s\r\n%s OK done\r\n" % (self.server.offers, tag)
+                    )
+                elif verb == b"ID":
+                    known = True
+                    self.server.told += rest
+                    self.wfile.write(b"* ID NIL\r\n%s OK ID completed\r\n" % tag)
+                elif verb in (b"SELECT", b"EXAMINE") and not known:
+                    self.wfile.write(
+                        b"%s NO %s Unsafe Login. Please contact kefu@188.com for help\r\n"
+                        % (tag, verb)
+                    )
+                else:
+                    behind.sendall(line)
+            behind.shutdown(socket.SHUT_WR)
+            answers.join(10)
+
+    def _pass_on(self, behind):
+        while data := behind.recv(65536):
+            self.wfile.write(data)

@@ -1,13 +1,21 @@
+import json
 import logging
+import poplib
 import smtplib
+import threading
 import time
+from contextlib import contextmanager, suppress
 from email.utils import make_msgid
+from imaplib import IMAP4
 
 from markupsafe import Markup
 
 from odoo import _, api, fields, models
 from odoo.exceptions import RedirectWarning, UserError, ValidationError
 
+from odoo.addons.mail.models.fetchmail import IMAP4Connection, POP3Connection
+
+from ..models.ir_mail_server import words_of
 from ..routing import Draft, ascii_address, domain_of, is_address
 
 _logger = logging.getLogger(__name__)
@@ -16,8 +24,58 @@ _logger = logging.getLogger(__name__)
 DELIVERY_TIMEOUT = 60
 
 
+#: state of a step -> its icon
+ICONS = {
+    "waiting": "circle-o text-muted",
+    "running": "circle-o-notch fa-spin text-primary",
+    "done": "check text-success",
+    "failed": "times text-danger",
+    "told": "reply text-muted",
+}
+
+
 class StepFailed(Exception):
     """A step of the trial went wrong; the servers are not kept."""
+
+
+class Trial:
+    """The steps of a trial, in their order.
+
+    :param titles: dict of step -> what it is called
+    :param tell: called with :attr:`steps` whenever a step begins or ends
+    """
+
+    def __init__(self, titles, tell):
+        self.steps = {
+            key: {"key": key, "title": title, "state": "waiting", "words": "", "cure": ""}
+            for key, title in titles.items()
+        }
+        self._tell = tell
+
+    @contextmanager
+    def step(self, key, failure):
+        """Do one step in the block.
+
+        :param failure: function of the exception that the block raises, to what it means: (the
+            server's words, what helps); None where it means nothing and is let through
+        :raises StepFailed: when it went wrong
+        """
+        self._note(key, "running")
+        try:
+            yield
+        except Exception as error:
+            meaning = failure(error)
+            if meaning is None:
+                raise
+            _logger.info("Setting up a mailbox: %s failed: %s", key, type(error).__name__)
+            words, cure = meaning
+            self._note(key, "failed", words=words, cure=cure)
+            raise StepFailed from error
+        self._note(key, "done")
+
+    def _note(self, key, state, **values):
+        self.steps[key].update(values, state=state)
+        self._tell(list(self.steps.values()))
 
 
 class MailMailboxSetup(models.TransientModel):
@@ -83,9 +141,11 @@ class MailMailboxSetup(models.TransientModel):
 
     @api.onchange("email")
     def _onchange_email(self):
-        provider = self.env["mail.provider"]._of_domain(domain_of(self.email or ""))
-        if provider and not self.provider_id:
-            self.provider_id = provider
+        domain = domain_of(self.email or "")
+        provider = self.env["mail.provider"]._of_domain(domain)
+        others = self.provider_id._public_domains()
+        if (provider and not self.provider_id) or (others and domain not in others):
+            self.provider_id = provider  # none where the one of the former address is not its
 
     @api.model_create_multi
     def create(self, vals_list):
@@ -129,27 +189,78 @@ class MailMailboxSetup(models.TransientModel):
         "has_catch_all",
         "incoming_host",
         "incoming_type",
+        "login",
         "provider_id",
         "restricted",
         "smtp_host",
     )
     def _compute_plan(self):
         for wizard in self:
-            lines = [_("Outgoing server %s", wizard.smtp_host or "…")]
-            if wizard.restricted:
-                lines.append(_("Mail leaves as %s, the author as the name", wizard.email or "…"))
-            if wizard.incoming_type != "none":
-                lines.append(_("Incoming server %s", wizard.incoming_host or "…"))
-            domain = wizard._own_domain()
-            if domain:
-                lines.append(_("Alias domain %s", domain))
-            if not wizard.has_catch_all:
-                lines.append(_("No catch-all: answers come to this mailbox"))
-            if wizard._many_companies():
-                lines.append(_("Mail of %s uses these servers", wizard.company_id.name))
+            lines = wizard._plan() if wizard.provider_id and wizard.email else []
             wizard.plan = Markup("<ul>%s</ul>") % Markup("").join(
                 Markup("<li>%s</li>") % line for line in lines
             )
+
+    def _plan(self):
+        """List what will be set up, in sentences."""
+        if self.oauth_module:
+            return [
+                _(
+                    "Nothing here: programs log in at %s by OAuth, which Odoo has modules of its"
+                    " own for. 'Set Up and Try' leads there.",
+                    self.provider_id.name,
+                )
+            ]
+        outgoing, incoming = self._outgoing(), self._incoming()
+        lines = [
+            _("Updates the outgoing server %s", outgoing.name)
+            if outgoing
+            else _("Outgoing server %s", self.smtp_host or "…")
+        ]
+        if self.restricted:
+            lines.append(_("Mail leaves as %s, the author as the name", self.email))
+        if self.incoming_type != "none":
+            lines.append(
+                _("Updates the incoming server %s", incoming.name)
+                if incoming
+                else _("Incoming server %s", self.incoming_host or "…")
+            )
+        domain = self._own_domain()
+        if domain:
+            lines.append(_("Alias domain %s", domain))
+        if not self.has_catch_all and self.incoming_type != "none":
+            if domain or self._is_only_mailbox():
+                lines.append(_("No catch-all: answers come to this mailbox"))
+            else:
+                lines.append(
+                    _("Catch All stays as it is in General Settings: other mailboxes are fetched")
+                )
+        if self._many_companies():
+            lines.append(_("Mail of %s uses these servers", self.company_id.name))
+        return lines
+
+    def _outgoing(self):
+        """Give the outgoing server that this mailbox has already, empty without one."""
+        server = self.env["ir.mail_server"].with_context(active_test=False)
+        if not (self.smtp_host and self.login):
+            return server
+        return server.search(
+            [("smtp_host", "=", self.smtp_host), ("smtp_user", "=", self.login)], limit=1
+        )
+
+    def _incoming(self):
+        """Give the incoming server that this mailbox has already, empty without one."""
+        server = self.env["fetchmail.server"].with_context(active_test=False)
+        if self.incoming_type == "none" or not (self.incoming_host and self.login):
+            return server
+        return server.search(
+            [("server", "=", self.incoming_host), ("user", "=", self.login)], limit=1
+        )
+
+    def _is_only_mailbox(self):
+        """Tell whether no other mailbox is fetched, so that no catch-all can lead there."""
+        others = self.env["mail.routing"]._get_facts().mailboxes
+        return not set(others) - {ascii_address(self.email or ""), self.login}
 
     def _own_domain(self):
         """The domain that the address stands for; none where everybody may have a mailbox."""
@@ -169,16 +280,23 @@ class MailMailboxSetup(models.TransientModel):
         self._check_input()
         password, self.password = self.password, False  # nothing is kept of it here
         self.flush_recordset()
-        steps = []
+        trial = None
         try:
             with self.env.cr.savepoint():
                 outgoing, incoming = self._make_records(password)
-                self._try(outgoing, incoming, steps)
+                trial = Trial(self._titles(outgoing, incoming), self._tell_progress)
+                self._try(outgoing, incoming, trial)
         except StepFailed:
             self.succeeded = False
         else:
             self.succeeded = True
-        self.result = Markup("<ul class='list-unstyled'>%s</ul>") % Markup("").join(steps)
+        finally:
+            self._tell_progress([])
+        lines = [_line(step) for step in trial.steps.values()]
+        if self.succeeded:
+            answers = _("Answers go to %s", self._decide(outgoing).reply_to or self.email)
+            lines.append(_line({"state": "told", "title": answers, "words": "", "cure": ""}))
+        self.result = Markup("<ul class='list-unstyled'>%s</ul>") % Markup("").join(lines)
         return {
             "type": "ir.actions.act_window",
             "name": _("Set Up a Mailbox"),
@@ -220,10 +338,7 @@ class MailMailboxSetup(models.TransientModel):
     def _make_records(self, password):
         """Make or update the servers, the domain and the options; give both servers."""
         email = ascii_address(self.email)
-        server = self.env["ir.mail_server"].with_context(active_test=False)
-        outgoing = server.search(
-            [("smtp_host", "=", self.smtp_host), ("smtp_user", "=", self.login)], limit=1
-        )
+        outgoing = self._outgoing()
         values = {
             "smtp_host": self.smtp_host,
             "smtp_port": self.smtp_port,
@@ -239,18 +354,15 @@ class MailMailboxSetup(models.TransientModel):
         if outgoing:
             outgoing.write(values)
         else:
-            outgoing = server.create({"name": self.email, **values})
+            outgoing = outgoing.create({"name": self.email, **values})
         incoming = self._make_incoming(password)
         self._make_options()
         return outgoing, incoming
 
     def _make_incoming(self, password):
-        server = self.env["fetchmail.server"].with_context(active_test=False)
+        incoming = self._incoming()
         if self.incoming_type == "none":
-            return server
-        incoming = server.search(
-            [("server", "=", self.incoming_host), ("user", "=", self.login)], limit=1
-        )
+            return incoming
         values = {
             "server_type": self.incoming_type,
             "server": self.incoming_host,
@@ -264,16 +376,21 @@ class MailMailboxSetup(models.TransientModel):
         if incoming:
             incoming.write(values)
         else:
-            incoming = server.create({"name": self.email, **values})
+            incoming = incoming.create({"name": self.email, **values})
         return incoming
 
     def _make_options(self):
         """Domain and options that fit what the provider can do."""
+        # so that General Settings show the servers that there are now
+        self.env["ir.config_parameter"].sudo().set_param(
+            "base_setup.default_external_email_server", True
+        )
         name = self._own_domain()
         catch_all = "yes" if self.has_catch_all else "no"
         company = self.company_id
         if not name:
-            if not self.has_catch_all and not self._get_param("mail.catchall.domain"):
+            fetched = self.incoming_type != "none"
+            if not self.has_catch_all and fetched and self._is_only_mailbox():
                 self.env["ir.config_parameter"].sudo().set_param(
                     "mail_company_routing.catch_all", "False"
                 )
@@ -291,83 +408,156 @@ class MailMailboxSetup(models.TransientModel):
         if self._many_companies():
             company.mail_server_by_domain = True
 
-    @api.model
-    def _get_param(self, key):
-        return self.env["ir.config_parameter"].sudo().get_param(key)
+    # ------------------------------------------------------------
+    # Progress
+    # ------------------------------------------------------------
+
+    def get_progress(self):
+        """Give how far :meth:`action_setup` is, while it is at work; the form asks for it.
+
+        :return: list of dicts of ``key``, ``title``, ``state`` (a key of :data:`ICONS`),
+            ``words``, ``cure``; empty when nothing is under way
+        """
+        self.ensure_one()
+        progress = self.env["mail.mailbox.progress"].search([("setup_id", "=", self.id)], limit=1)
+        return json.loads(progress.steps or "[]")
+
+    def _tell_progress(self, steps):
+        """Let whoever waits for this wizard see the steps, before it is done and commits."""
+        with self._aside() as env:
+            table = env["mail.mailbox.progress"]
+            progress = table.search([("setup_id", "=", self.id)], limit=1)
+            if not steps:
+                progress.unlink()
+            elif progress:
+                progress.steps = json.dumps(steps)
+            else:
+                table.create({"setup_id": self.id, "steps": json.dumps(steps)})
+
+    @contextmanager
+    def _aside(self):
+        """Give an environment whose work is committed at once."""
+        if getattr(threading.current_thread(), "testing", False):
+            yield self.env  # tests keep their transaction, as in native's mail queue
+        else:
+            with self.pool.cursor() as cr:
+                yield self.env(cr=cr)
 
     # ------------------------------------------------------------
     # Trying
     # ------------------------------------------------------------
 
-    def _try(self, outgoing, incoming, steps):
+    def _titles(self, outgoing, incoming):
+        """Give the steps of the trial and what they are called, in their order."""
+        titles = {
+            "smtp_connect": _(
+                "Connect to %(host)s, port %(port)s, to send",
+                host=outgoing.smtp_host,
+                port=outgoing.smtp_port,
+            ),
+            "smtp_login": _("Log in to send, as %s", self.login),
+            "send": _("Send as %s, to itself", self._decide(outgoing).mail_from),
+        }
+        if incoming:
+            titles.update(
+                {
+                    "fetch_connect": _(
+                        "Connect to %(host)s, port %(port)s, to fetch",
+                        host=incoming.server,
+                        port=incoming.port,
+                    ),
+                    "fetch_login": _("Log in to fetch, as %s", self.login),
+                    "fetch": _("Fetch the mail that was sent"),
+                }
+            )
+        return titles
+
+    def _decide(self, outgoing):
+        """Give the route that a mail of this address will have by this server."""
+        draft = Draft(
+            ascii_address(self.email),
+            company_id=(self.company_id or self.env.company).id,
+            server=outgoing._routing_fact(),
+        )
+        return self.env["mail.routing"]._decide(draft)
+
+    def _try(self, outgoing, incoming, trial):
         """Use the servers as Odoo will.
 
-        :param steps: list that each step's line is added to
+        :param trial: :class:`Trial`
         :raise StepFailed: at the first step that fails
         """
-        routing = self.env["mail.routing"]
-        email = ascii_address(self.email)
-        route = routing._decide(
-            Draft(email, company_id=self.company_id.id, server=outgoing._routing_fact())
+        sender = self.env["ir.mail_server"]
+
+        def meaning(fallback):
+            return lambda error: self._meaning(error, outgoing, fallback)
+
+        unreachable = _(
+            "Check host, port and encryption on the page Servers, and that no firewall keeps Odoo"
+            " from it."
         )
-        connection = self._step(
-            steps,
-            _("Log in at %s", outgoing.smtp_host),
-            lambda: self.env["ir.mail_server"].connect(mail_server_id=outgoing.id),
-            outgoing,
+        refused = self.login_hint or _(
+            "Check address and password. Many providers ask for an authorization code or an app"
+            " password instead of the one you log in with."
         )
+        with trial.step("smtp_connect", meaning(unreachable)):
+            # as native does, but without a login
+            sender.connect(
+                outgoing.smtp_host, outgoing.smtp_port, encryption=outgoing.smtp_encryption
+            ).quit()
+        with trial.step("smtp_login", meaning(refused)):
+            connection = sender.connect(mail_server_id=outgoing.id)
         message_id = make_msgid(domain="mailbox.setup")
         try:
-            message = self.env["ir.mail_server"].build_email(
-                email,
-                [email],
-                _("Odoo has set up this mailbox"),
-                _("Odoo sent this mail to itself. It is removed as soon as it is fetched."),
-                message_id=message_id,
-                headers={"Auto-Submitted": "auto-generated"},
-            )
-            self._step(
-                steps,
-                _("Send as %s", route.mail_from),
-                lambda: connection.send_message(message, route.mail_from, [email]),
-                outgoing,
-            )
+            with trial.step("send", meaning("")):
+                self._send_to_itself(connection, self._decide(outgoing).mail_from, message_id)
         finally:
             connection.close()
-        if incoming:
-            session = self._step(
-                steps, _("Log in at %s", incoming.server), incoming.connect, outgoing
-            )
-            self._step(
-                steps,
-                _("Fetch the mail that was sent"),
-                lambda: self._fetch_back(incoming, session, message_id),
-                outgoing,
-            )
-            incoming.state = "done"
+        if not incoming:
+            return
+        with trial.step("fetch_connect", meaning(unreachable)):
+            address = incoming.server, int(incoming.port), incoming.is_ssl
+            if incoming._get_connection_type() == "pop":
+                POP3Connection(*address).quit()
+            else:
+                IMAP4Connection(*address).logout()
+        with trial.step("fetch_login", meaning(refused)):
+            session = incoming.connect()
+        with trial.step("fetch", meaning("")):
+            self._fetch_back(incoming, session, message_id)
+        incoming.state = "done"
 
-    def _step(self, steps, title, act, server):
-        """Do one step, and note how it went.
+    def _send_to_itself(self, connection, mail_from, message_id):
+        email = ascii_address(self.email)
+        message = self.env["ir.mail_server"].build_email(
+            email,
+            [email],
+            _("Odoo tries this mailbox"),
+            _("Odoo sent this mail to itself. It is removed as soon as it is fetched."),
+            message_id=message_id,
+            headers={"Auto-Submitted": "auto-generated"},
+        )
+        connection.send_message(message, mail_from, [email])
 
-        :return: what the step gives
+    def _meaning(self, error, outgoing, fallback):
+        """Say what an error of a step means.
+
+        :param fallback: what helps, if the words are not known
+        :return: (words, cure); None for an error that is no mail server's
         """
-        try:
-            result = act()
-        except (UserError, smtplib.SMTPException, OSError, EOFError) as error:
-            words = str(error)
-            failure = error
-        except Exception as error:  # imaplib and poplib raise classes of their own
-            if type(error).__module__ not in ("imaplib", "poplib"):
-                raise
-            words = str(error)
-            failure = error
-        else:
-            steps.append(_line("check text-success", title))
-            return result
-        _logger.info("Setting up a mailbox: %s failed: %s", title, type(failure).__name__)
-        cure = self.env["ir.mail_server"]._cure(failure, words, server._routing_fact())
-        steps.append(_line("times text-danger", title, words, cure or self.login_hint or ""))
-        raise StepFailed
+        of_servers = (
+            UserError,
+            smtplib.SMTPException,
+            IMAP4.error,
+            poplib.error_proto,
+            OSError,
+            EOFError,
+        )
+        if not isinstance(error, of_servers):
+            return None
+        words = words_of(error)
+        cure = self.env["ir.mail_server"]._cure(error, words, outgoing._routing_fact())
+        return words, cure or fallback
 
     def _fetch_back(self, incoming, session, message_id):
         """Wait for the mail to oneself, and remove it from the mailbox."""
@@ -390,14 +580,14 @@ class MailMailboxSetup(models.TransientModel):
                     session.quit()
                     session = incoming.connect()
         finally:
-            try:
+            with suppress(OSError, EOFError, IMAP4.error, poplib.error_proto):
                 session.quit() if pop else session.logout()
-            except OSError:
-                _logger.info("The mailbox hung up")
 
     @staticmethod
     def _take_imap(session, message_id):
-        session.select()
+        result, words = session.select()
+        if result != "OK":
+            raise UserError(words[0].decode("utf-8", "replace"))
         _result, (numbers,) = session.search(None, "HEADER", "Message-ID", f'"{message_id}"')
         for number in (numbers or b"").split():
             session.store(number, "+FLAGS", "\\Deleted")
@@ -416,10 +606,22 @@ class MailMailboxSetup(models.TransientModel):
         return False
 
 
-def _line(icon, title, words="", cure=""):
-    return Markup("<li><i class='fa fa-%s me-2'></i>%s%s%s</li>") % (
-        icon,
-        title,
+def _line(step):
+    """A step and how it went."""
+    words, cure = step["words"], step["cure"]
+    return Markup("<li><i class='fa fa-fw fa-%s me-2'></i>%s%s%s</li>") % (
+        ICONS[step["state"]],
+        step["title"],
         Markup("<div class='text-muted ms-4'>%s</div>") % words if words else "",
         Markup("<div class='ms-4'><b>%s</b></div>") % cure if cure else "",
     )
+
+
+class MailMailboxProgress(models.TransientModel):
+    """How far a wizard is that is at work; committed while it is, and gone when it is done."""
+
+    _name = "mail.mailbox.progress"
+    _description = "Progress of Setting Up a Mailbox"
+
+    setup_id = fields.Many2one("mail.mailbox.setup", required=True, index=True, ondelete="cascade")
+    steps = fields.Text(help="The steps, as JSON")

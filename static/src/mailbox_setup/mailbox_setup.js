@@ -1,0 +1,74 @@
+/** @odoo-module **/
+
+import {Component, onWillUnmount, useState, useSubEnv} from "@odoo/owl";
+import {FormController} from "@web/views/form/form_controller";
+import {browser} from "@web/core/browser/browser";
+import {formView} from "@web/views/form/form_view";
+import {registry} from "@web/core/registry";
+import {standardWidgetProps} from "@web/views/widgets/standard_widget_props";
+import {useService} from "@web/core/utils/hooks";
+
+/** Milliseconds between two looks at how far the server is */
+const PAUSE = 250;
+
+/** Set Up a Mailbox: while the server tries the mailbox, its steps are shown as they go. */
+export class MailboxSetupController extends FormController {
+    setup() {
+        super.setup();
+        this.orm = useService("orm");
+        this.progress = useState({steps: []});
+        useSubEnv({mailboxProgress: this.progress});
+        onWillUnmount(() => this.stopFollowing());
+    }
+
+    async beforeExecuteActionButton(clickParams) {
+        const saved = await super.beforeExecuteActionButton(clickParams);
+        if (saved !== false && clickParams.name === "action_setup") {
+            this.follow(this.model.root.resId);
+        }
+        return saved;
+    }
+
+    async afterExecuteActionButton(clickParams) {
+        this.stopFollowing();
+        return super.afterExecuteActionButton(clickParams);
+    }
+
+    stopFollowing() {
+        this.following = null;
+        this.progress.steps = [];
+    }
+
+    async follow(resId) {
+        const run = {};
+        this.following = run;
+        while (this.following === run) {
+            const steps = await this.orm.silent
+                .call("mail.mailbox.setup", "get_progress", [[resId]])
+                .catch(() => []); // The set-up itself says what went wrong
+            if (this.following === run && steps.length) {
+                this.progress.steps = steps;
+            }
+            await new Promise((resolve) => browser.setTimeout(resolve, PAUSE));
+        }
+    }
+}
+
+export class MailboxProgress extends Component {
+    setup() {
+        this.progress = useState(this.env.mailboxProgress);
+        this.icons = {
+            waiting: "fa-circle-o text-muted",
+            running: "fa-circle-o-notch fa-spin text-primary",
+            done: "fa-check text-success",
+            failed: "fa-times text-danger",
+        };
+    }
+}
+MailboxProgress.template = "mail_company_routing.MailboxProgress";
+MailboxProgress.props = {...standardWidgetProps};
+
+registry.category("view_widgets").add("mail_mailbox_progress", MailboxProgress);
+registry
+    .category("views")
+    .add("mail_mailbox_setup", {...formView, Controller: MailboxSetupController});
