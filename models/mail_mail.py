@@ -66,13 +66,43 @@ class MailMail(models.Model):
             )
 
     def action_restrict_and_retry(self):
-        """Apply the cure of a refused sender: its server sends as its login; then retry."""
-        self.ensure_one()
-        server = self.env["ir.mail_server"].browse(self._decide_routes()[self.id].server.id)
-        server.sender_policy = "login"
-        self.mark_outgoing()
-        self.send()
-        return True
+        """Apply the cure of a refused sender: its server sends as its login.
+
+        Then retry this mail, and all others that the server refused for the same reason.
+
+        :return: a notification of how that went
+        """
+        refused = self.exists().filtered("is_sender_refused")  # somebody may have been quicker
+        servers = self.env["ir.mail_server"].browse(
+            {route.server.id for route in refused._decide_routes().values()}
+        )
+        refused |= self.search(
+            [("state", "=", "exception"), ("sent_server_id", "in", servers.ids)]
+        ).filtered("is_sender_refused")
+        servers.sender_policy = "login"
+        refused.mark_outgoing()
+        refused.send()
+        failed = refused.exists().filtered(lambda mail: mail.state == "exception")
+        message = _("%s mails were sent.", len(refused) - len(failed))
+        if servers:
+            message = _(
+                "%(servers)s now lets only its login send. %(sent)s mails were sent.",
+                servers=", ".join(servers.mapped("name")),
+                sent=len(refused) - len(failed),
+            )
+        if failed:
+            message += "\n" + _("%s mails failed again: see their reason.", len(failed))
+        return {
+            "type": "ir.actions.client",
+            "tag": "display_notification",
+            "params": {
+                "message": message,
+                "type": "warning" if failed else "success",
+                "sticky": bool(failed),
+                # a mail that is sent may be deleted
+                "next": self.env["ir.actions.actions"]._for_xml_id("mail.action_view_mail_mail"),
+            },
+        }
 
     def send(self, auto_commit=False, raise_exception=False):
         """Send each server's mails on their own, whatever happens to the others'."""

@@ -81,11 +81,21 @@ class TestOneClickCure(MailRoutingCase):
         mail.send()
         self.assertEqual(mail.state, "exception")
         self.assertTrue(mail.is_sender_refused)
-        mail.action_restrict_and_retry()
+        other = self.mail(auto_delete=True)
+        other.send()
+        told = mail.action_restrict_and_retry()["params"]
         self.assertEqual(mail.state, "sent")
+        self.assertFalse(other.exists(), "what was refused for the same reason is retried too")
         self.assertEqual(server.sender_policy, "login")
         self.assertFalse(mail.is_sender_refused)
-        self.assertLeavesAsLogin(self.one_mail(provider))
+        self.assertEqual(len(provider.mails), 2)
+        for sent in provider.mails:
+            self.assertLeavesAsLogin(sent)
+        self.assertEqual(told["type"], "success")
+        self.assertIn("Ohm SMTP now lets only its login send. 2 mails", told["message"])
+        # a second click, on a form that is out of date
+        (mail + other)[1].action_restrict_and_retry()
+        self.assertEqual(len(provider.mails), 2)
 
     @mute_logger(*QUIET)
     def test_other_failures_have_no_such_cure(self):

@@ -1,8 +1,9 @@
 """What Explain shows is what sending does."""
 
-from odoo.exceptions import AccessError
+from odoo.exceptions import AccessError, UserError
 from odoo.tests import Form, tagged
 
+from .common import CUSTOMER
 from .test_companies import TwoCompaniesCase
 
 
@@ -86,8 +87,12 @@ class TestExplain(TwoCompaniesCase):
         self.provider_b.stop()
         provider = self.provider({"kevin@b.com": "secret"}, "tencent")
         self.server_b.smtp_port = provider.smtp_port
-        wizard = self.explain(res_model="res.partner", res_id=self.of_b.id)
+        wizard = self.explain(
+            res_model="res.partner", res_id=self.of_b.id, probe_recipient=CUSTOMER
+        )
         wizard.action_probe()
+        self.assertEqual(wizard.probe_state, "refused")
+        self.assertIn("501 mail from address must be same", wizard.probe_words)
         self.assertIn("✗ MAIL FROM bounce@b.com: 501 mail from address must be same", wizard.probe)
         self.assertIn("Turn on Restrict Username", wizard.probe)
         self.server_b.sender_policy = "login"
@@ -95,8 +100,29 @@ class TestExplain(TwoCompaniesCase):
         wizard.action_probe()
         self.assertIn("✓ MAIL FROM kevin@b.com", wizard.probe)
         self.assertIn("✓ RCPT TO", wizard.probe)
+        self.assertEqual(wizard.probe_state, "accepted")
+        with self.assertRaisesRegex(UserError, "Test Recipient"):
+            wizard.probe_recipient = False
+            wizard.action_probe()
         self.assertFalse(provider.mails)
         self.assertNotIn("DATA", [verb for _session, verb in provider.commands])
+
+    def test_the_composer_is_given_back_as_it_was(self):
+        composer = self.env["mail.compose.message"].with_context(
+            default_model="res.partner", default_res_id=self.of_b.id, mail_marker=1
+        )
+        composer = composer.create({"subject": "Typed", "partner_ids": self.customer.ids})
+        composer.email_from = self.ziying.email_formatted
+        action = composer.action_explain_route()
+        wizard = self.env["mail.route.explain"].with_context(**action["context"]).create({})
+        self.assertEqual(wizard.mail_server_id, self.server_b)
+        back = wizard.action_back()
+        self.assertEqual((back["res_model"], back["res_id"]), (composer._name, composer.id))
+        self.assertEqual(back["context"]["mail_marker"], 1)
+        self.env[back["res_model"]].browse(back["res_id"]).action_send_mail()
+        mail = self.one_mail(self.provider_b)
+        self.assertEqual(str(mail.message["Subject"]), "Typed")
+        self.assertAsSent(wizard, mail)
 
     def test_the_form(self):
         with Form(self.env["mail.route.explain"]) as form:

@@ -176,7 +176,8 @@ class MailCheckup(models.TransientModel):
                 yield (
                     _(
                         "Nobody can reach the alias '%s': no domain has a catch-all, and no mailbox"
-                        " of that name is fetched.",
+                        " of that name is fetched. If it is needed, have such a mailbox fetched, or"
+                        " its mail forwarded to one that is; else remove the alias.",
                         alias.alias_name,
                     ),
                     alias,

@@ -9,7 +9,19 @@ from odoo.exceptions import UserError
 
 from odoo.addons.mail.wizard.mail_compose_message import _reopen
 
-from ..routing import Draft, decide, parse_mailbox
+from ..models.ir_mail_server import words_of
+from ..routing import Draft, decide, is_address, parse_mailbox
+
+#: what mail is usually about, first in the list
+USUAL_DOCUMENTS = (
+    "sale.order",
+    "crm.lead",
+    "account.move",
+    "purchase.order",
+    "project.task",
+    "helpdesk.ticket",
+    "res.partner",
+)
 
 
 class MailRouteExplain(models.TransientModel):
@@ -38,7 +50,7 @@ class MailRouteExplain(models.TransientModel):
     document = fields.Reference(selection="_selection_document", string="About")
     user_id = fields.Many2one("res.users", string="Author", default=lambda self: self.env.user)
     company_id = fields.Many2one("res.company")
-    email_from = fields.Char(string="Typed Sender")
+    email_from = fields.Char(string="Other Sender")
 
     mail_server_id = fields.Many2one(
         "ir.mail_server", string="Outgoing Server", compute="_compute_route"
@@ -60,16 +72,22 @@ class MailRouteExplain(models.TransientModel):
     )
     probe_recipient = fields.Char(
         string="Test Recipient",
+        default=lambda self: self.env.user.email_normalized,
         help="The server is asked whether it would take the mail to this address. Nothing is sent.",
     )
     probe = fields.Text(readonly=True)
+    probe_state = fields.Selection(
+        selection=[("accepted", "Accepted"), ("refused", "Refused")], readonly=True
+    )
+    probe_words = fields.Text(readonly=True)
 
     @api.model
     def _selection_document(self):
         models_ = self.env["ir.model"].sudo().search([("is_mail_thread", "=", True)], order="name")
+        usual = {name: number for number, name in enumerate(USUAL_DOCUMENTS)}
         return [
             (model.model, model.name)
-            for model in models_
+            for model in models_.sorted(lambda model: usual.get(model.model, len(usual)))
             if model.model in self.env and not self.env[model.model]._abstract
         ]
 
@@ -184,14 +202,18 @@ class MailRouteExplain(models.TransientModel):
             fact = route.server
             server = self.env["ir.mail_server"].sudo().browse(fact.id or ())
             out.append((_("Server"), fact.name, _("MAIL FROM %s", route.mail_from)))
-            out.append((_("Provider"), server.smtp_host or fact.name, server.smtp_user or ""))
+            login = _("logs in as %s", server.smtp_user) if server.smtp_user else ""
+            out.append((_("Provider"), server.smtp_host or fact.name, login))
         else:
             out.append((_("Server"), _("none"), _("the mail fails")))
         back = [
-            (_("Customer"), _("answers"), ""),
+            (_("Answer"), _("the customer's"), ""),
             (_("Reply-To"), route.reply_to or route.from_address, ""),
         ]
-        return Markup("<div class='o_mail_route'>%s%s</div>") % (_row(out), _row(back))
+        return Markup("<div class='o_mail_route'>%s%s</div>") % (
+            _row(_("The way of the mail"), out),
+            _row(_("The way of the answer"), back),
+        )
 
     def action_back(self):
         """Go back to the mail that was being written."""
@@ -205,9 +227,11 @@ class MailRouteExplain(models.TransientModel):
         _draft, route = self._decide()
         if route.failure:
             raise UserError(self.env["mail.routing"]._sentence(route.failure))
-        recipient = self.probe_recipient or "noreply@odoo.com"
+        recipient = self.probe_recipient
+        if not is_address(recipient):
+            raise UserError(_("Test Recipient: '%s' is no e-mail address.", recipient or ""))
         sender = self.env["ir.mail_server"]
-        lines = []
+        lines, trouble = [], []
         session = None
         try:
             session = sender.connect(mail_server_id=route.server.id)
@@ -220,17 +244,19 @@ class MailRouteExplain(models.TransientModel):
                 words = reply.decode("utf-8", "replace")
                 lines.append(f"{'✓' if code < 400 else '✗'} {command} {address}: {code} {words}")
                 if code >= 400:
-                    lines.append(
-                        sender._cure(smtplib.SMTPResponseException(code, reply), "", route.server)
-                    )
+                    error = smtplib.SMTPResponseException(code, reply)
+                    trouble = [f"{code} {words}", sender._cure(error, "", route.server)]
                     break
         except (smtplib.SMTPException, OSError) as error:
-            lines.append(f"✗ {error}")
-            lines.append(sender._cure(error, str(error), route.server))
+            words = words_of(error)
+            lines.append(f"✗ {words}")
+            trouble = [words, sender._cure(error, words, route.server)]
         finally:
             if session:
                 session.close()
-        self.probe = "\n".join(line for line in lines if line)
+        self.probe = "\n".join(filter(None, [*lines, *trouble[1:]]))
+        self.probe_words = "\n".join(filter(None, trouble))
+        self.probe_state = "refused" if trouble else "accepted"
         return {
             "type": "ir.actions.act_window",
             "name": _("Explain a Mail Route"),
@@ -241,18 +267,20 @@ class MailRouteExplain(models.TransientModel):
         }
 
 
-def _row(steps):
-    """A row of boxes with arrows between them."""
-    arrow = Markup("<i class='fa fa-long-arrow-right mx-2 text-muted' role='img'></i>")
+def _row(title, steps):
+    """A row of boxes, each but the first behind an arrow that stays with it."""
+    arrow = Markup("<i class='fa fa-long-arrow-right mx-1 text-muted' role='img'></i>")
     boxes = [
         Markup(
+            "<div class='d-flex align-items-center'>%s"
             "<div class='border rounded px-2 py-1 my-1 text-center bg-view'>"
             "<div class='text-muted small'>%s</div><div class='fw-bold'>%s</div>"
-            "<div class='small'>%s</div></div>"
+            "<div class='small'>%s</div></div></div>"
         )
-        % step
-        for step in steps
+        % (arrow if number else "", *step)
+        for number, step in enumerate(steps)
     ]
-    return Markup("<div class='d-flex flex-wrap align-items-center mb-2'>%s</div>") % arrow.join(
-        boxes
-    )
+    return Markup(
+        "<div class='mb-2'><div class='text-muted'>%s</div>"
+        "<div class='d-flex flex-wrap align-items-center'>%s</div></div>"
+    ) % (title, Markup("").join(boxes))
