@@ -36,6 +36,7 @@ TARGETS = {
     "test": ("dev.test", "test"),
     "test-native": ("dev.test", "test-native"),
     "test-mailserver": ("dev.test_mailserver",),
+    "test-browser": ("dev.test_browser",),
     "lint": ("dev.lint",),
     "bench": ("dev.bench",),
     "screenshots": ("dev.screenshots",),

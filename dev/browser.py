@@ -182,6 +182,8 @@ class Browser:
         self._pending: dict[str, str] = {}
         self._loaded = False
         self.complaints: list[str] = []
+        # (kind, such as log or error; words) of what the pages wrote there
+        self.console: list[tuple[str, str]] = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
         self._session = attached["sessionId"]
@@ -229,6 +231,9 @@ class Browser:
             self._pending.pop(event["requestId"], None)
         elif method == "Page.loadEventFired":
             self._loaded = True
+        elif method == "Runtime.consoleAPICalled":
+            words = [str(part.get("value", part.get("description"))) for part in event["args"]]
+            self.console.append((event["type"], " ".join(words)))
         elif method == "Runtime.exceptionThrown":
             details = event["exceptionDetails"]
             thrown = details.get("exception", {}).get("description", "")
@@ -259,6 +264,16 @@ class Browser:
             end = time.monotonic() + seconds
             while not self._loaded:
                 self._receive(end - time.monotonic())
+
+    @contextmanager
+    def reloading(self, seconds: float) -> Iterator[None]:
+        """Wait at the end of the block until what it did has made the page load anew."""
+        self._loaded = False
+        self._pending.clear()
+        yield
+        end = time.monotonic() + seconds
+        while not self._loaded:
+            self._receive(end - time.monotonic())
 
     def evaluate(self, expression: str) -> object:
         """Return the value of a JavaScript expression; a promise is waited for."""
@@ -300,6 +315,44 @@ class Browser:
             f"waited {seconds:.0f} seconds for {what}"
             + (f"; still loading: {loading}" if loading else "")
         )
+
+    def type(self, selector: str, text: str) -> None:
+        """Type a text into the first input that matches a selector, and press Enter."""
+        self.evaluate(f"document.querySelector({json.dumps(selector)}).focus()")
+        self.call("Input.insertText", text=text)
+        for kind in ("keyDown", "keyUp"):
+            self.call(
+                "Input.dispatchKeyEvent",
+                type=kind,
+                key="Enter",
+                code="Enter",
+                windowsVirtualKeyCode=13,
+                text="\r" if kind == "keyDown" else "",
+            )
+
+    def run_tour(self, name: str, seconds: float) -> None:
+        """Run one of Odoo's tours on the page that is open; its assets have to be loaded.
+
+        :raises BrowserError: with the tour's own words, when it fails or takes too long
+        """
+        self.console.clear()
+        service = "odoo.__DEBUG__.services['web_tour.tour']"
+        self.wait(f"{service}?.tours[{json.dumps(name)}]?.ready", f"tour {name}")
+        self.evaluate(f"odoo.startTour({json.dumps(name)}), 0")
+        end = time.monotonic() + seconds
+        while True:
+            if ("log", "test successful") in self.console:
+                return
+            wrong = [words for kind, words in self.console if kind == "error"]
+            late = time.monotonic() > end
+            if wrong or late:
+                steps = [words for _kind, words in self.console if " step " in words][-5:]
+                raise BrowserError("\n".join([*steps, *wrong[:3], "too late" if late else ""]))
+            self._receive_if_any(1)
+
+    def _receive_if_any(self, seconds: float) -> None:
+        with suppress(BrowserError):
+            self._receive(seconds)
 
     def screenshot(self, left: float, top: float, width: float, height: float) -> bytes:
         """Return a part of the page as PNG."""

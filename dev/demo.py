@@ -3,23 +3,10 @@
 from __future__ import annotations
 
 import shutil
-import socket
-import subprocess
 import sys
-import urllib.error
-import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-from dev.odoo_env import (
-    NoOdoo,
-    OdooError,
-    database,
-    find_odoo,
-    odoo_command,
-    odoo_config,
-    odoo_environment,
-    workdir,
-)
+from dev.odoo_env import NoOdoo, OdooError, database, find_odoo, odoo_config, workdir
 from dev.shared import say
 from dev.story import (
     AUTHOR,
@@ -32,6 +19,7 @@ from dev.story import (
     show,
     tell,
 )
+from dev.web import serving
 
 MODULES = ["crm", "sale_management"]
 SALES_LOGIN = "lingsha"
@@ -207,40 +195,17 @@ def plain(why: str) -> int:
 
 def run_server(name, provider) -> int:
     """Serve the database on loopback until Ctrl+C."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    log = workdir() / "serve.log"
-    config = odoo_config(name, http_port=port, logfile=log, max_cron_threads=1)
-    server = subprocess.Popen(odoo_command("-c", str(config)), env=odoo_environment())
-    address = f"http://127.0.0.1:{port}"
-    try:
-        while server.poll() is None:
-            try:
-                urllib.request.urlopen(f"{address}/web/login", timeout=60).close()
-                break
-            except (urllib.error.URLError, OSError):
-                # nobody listens yet: the process has not come that far
-                try:
-                    server.wait(0.2)
-                except subprocess.TimeoutExpired:
-                    continue
-        if server.poll() is not None:
-            say(log.read_text()[-4000:])
-            raise OdooError("Odoo ended before it served; the end of its log is above")
+    with suppress(KeyboardInterrupt), serving(name, max_cron_threads=1) as served:
         say("")
-        say(f"Odoo:      {address}")
+        say(f"Odoo:      {served.address}")
         say("Login:     admin / admin (administrator)")
         say(f"           {SALES_LOGIN} / {SALES_LOGIN} (sales)")
         say(f"Provider:  SMTP {provider.smtp_host}:{provider.smtp_port},")
         say(f"           IMAP {provider.imap_host}:{provider.imap_port}, rule Tencent")
         say(f"Mailboxes: {LOGIN} / {PASSWORD}, {CUSTOMER} / {PASSWORD}")
         say("Ctrl+C ends both and removes the database.")
-        server.wait()
-    except KeyboardInterrupt:
-        say("")
-    finally:
-        server.terminate()
-        server.wait()
+        served.process.wait()
+    say("")
     return 0
 
 

@@ -9,34 +9,19 @@ from __future__ import annotations
 
 import io
 import json
-import socket
-import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
 
 from PIL import Image
 
 from dev.browser import Browser, BrowserError, NoBrowser, chromium, find_browser
-from dev.demo import MODULES, OdooOffice, registry
-from dev.odoo_env import (
-    NoOdoo,
-    NoPostgres,
-    OdooError,
-    database,
-    find_odoo,
-    odoo_command,
-    odoo_config,
-    odoo_environment,
-    workdir,
-)
+from dev.demo import MODULES, SALES_LOGIN, OdooOffice, registry
+from dev.odoo_env import NoOdoo, NoPostgres, OdooError, database, find_odoo
 from dev.shared import ROOT, Progress, cache_dir, say
-from dev.story import CUSTOMER, DOMAIN, LOGIN, new_provider
+from dev.story import CUSTOMER, DOMAIN, LOGIN, PASSWORD, new_provider
+from dev.web import log_in, serving
 
 IMAGES = ROOT / "docs" / "images"
 LANGUAGES = {"en_US": "en", "zh_CN": "zh_CN"}
@@ -44,12 +29,13 @@ WIDTHS = (1366, 390)
 # A page that scrolls is photographed in one piece, so there is room for all of it
 HEIGHT = 3000
 COLORS = 128
-START_SECONDS = 180
 USER_LOGIN = f"zy@{DOMAIN}"
 # Of users and browser: where they differ, the user's form shows the time
 TIMEZONE = "Asia/Shanghai"
 # The pictures change with the screens, not with the day they are taken on
 RECEIVED = "2026-01-05 08:30:00"
+SENT = "2026-01-05 08:10:00"
+SLOW_SECONDS = 1.5
 
 STILL = """(() => {
     const style = document.createElement("style");
@@ -58,6 +44,26 @@ STILL = """(() => {
     document.head.append(style);
     document.activeElement.blur();
 })()"""
+SETUP = """
+const {action, orm} = odoo.__WOWL_DEBUG__.root.env.services;
+const show = (res_id, context) => action.doAction(
+    "mail_company_routing.action_mail_mailbox_setup",
+    {additionalContext: context, props: res_id ? {resId: res_id} : {}}
+);
+"""
+SET_UP = SETUP + "show(false, ids.mailbox);"
+# The provider takes its time, so that there is something to see
+RUN_SETUP = (
+    SETUP
+    + """
+orm.create("mail.mailbox.setup", [ids.slow_mailbox]).then((created) => show(created[0] || created));
+"""
+)
+EXPLAIN = """
+odoo.__WOWL_DEBUG__.root.env.services.action.doAction(
+    "mail_company_routing.action_mail_route_explain", {additionalContext: ids.explained}
+);
+"""
 # What "Preferences" in the user's menu does; on a phone that menu is two levels down
 PREFERENCES = """(async () => {
     const {action, orm, user} = odoo.__WOWL_DEBUG__.root.env.services;
@@ -79,7 +85,7 @@ class Screen:
     :param clicks: selectors to click one after the other, each once it is there
     :param ready: what has to be there in the end, a selector
     :param shown: selectors; the picture is cropped to the rectangle around them all
-    :param script: JavaScript to run first, once there is a user menu
+    :param script: JavaScript to run first, once there is a user menu; the ids are in ``ids``
     :param login: whose screen it is
     :param margin: to leave around what is shown
     :param height: of the window: a dialog fills a phone's
@@ -99,7 +105,49 @@ class Screen:
 FORM = (".o_control_panel", ".o_form_sheet > *", ".o_form_statusbar")
 LIST = (".o_control_panel", ".o_list_table")
 
+DIALOG = (".modal-content",)
+
 SCREENS = (
+    Screen(
+        "mailbox_setup",
+        "action=base_setup.action_general_configuration",
+        ".modal [name=plan] li",
+        DIALOG,
+        script=SET_UP,
+        height=880,
+    ),
+    Screen(
+        "mailbox_setup_running",
+        "action=base_setup.action_general_configuration",
+        ".o_mail_mailbox_progress li[data-state=done]",
+        DIALOG,
+        script=RUN_SETUP,
+        clicks=(".modal button[name=action_setup]",),
+        height=880,
+    ),
+    Screen(
+        "route_explain",
+        "action=mail_company_routing.action_mail_sent",
+        ".modal .o_mail_route",
+        DIALOG,
+        script=EXPLAIN,
+        height=1100,
+    ),
+    Screen("sent_list", "action=mail_company_routing.action_mail_sent", ".o_data_row", LIST),
+    Screen(
+        "sent_pivot",
+        "action=mail_company_routing.action_mail_sent&model=mail.sent&view_type=pivot",
+        ".o_pivot td",
+        (".o_control_panel", ".o_pivot table"),
+    ),
+    Screen(
+        "failed_mail",
+        "action=mail.action_view_mail_mail&model=mail.mail&view_type=form&id={failed}",
+        ".tab-pane.active [name=failure_reason]",
+        FORM,
+        clicks=(".o_notebook_headers a[name=failure_reason]",),
+    ),
+    Screen("checkup", "action=mail_company_routing.action_mail_checkup", ".o_data_row", FORM),
     Screen(
         "settings",
         "action=base_setup.action_general_configuration",
@@ -288,6 +336,67 @@ class Showcase(OdooOffice):
         )
         self.ids.update(server=restricted.id, unused=unused.id, incoming=mailbox.id)
 
+    def send_mails(self, provider):
+        """Have mails sent, and one refused; they are older than the day of the pictures."""
+        for _number in range(3):
+            order_name = self.send_quotation()
+        with self.environment() as env:
+            order = env["sale.order"].search([("name", "=", order_name)])
+            strict = env["ir.mail_server"].create(
+                {
+                    "name": "Ohm SMTP 2",
+                    "smtp_host": provider.smtp_host,
+                    "smtp_port": provider.smtp_port,
+                    "smtp_user": LOGIN,
+                    "smtp_pass": PASSWORD,
+                    "sender_policy": "any",
+                    "company_id": env.company.id,
+                    "sequence": 99,
+                }
+            )
+            author = env["res.users"].search([("login", "=", SALES_LOGIN)])
+            failed = env["mail.mail"].create(
+                {
+                    "subject": "Delivery dates",
+                    "body_html": "<p>Next week.</p>",
+                    "author_id": author.partner_id.id,
+                    "email_from": author.email_formatted,
+                    "email_to": CUSTOMER,
+                    "mail_server_id": strict.id,
+                    "model": order._name,
+                    "res_id": order.id,
+                }
+            )
+            failed.send()
+            strict.smtp_host = "smtp.exmail.qq.com"
+            trading = env["res.company"].browse(self.ids["company"])
+            offer = order.copy({"company_id": trading.id, "name": "T00001", "warehouse_id": False})
+            user = env["res.users"].browse(self.ids["user"])
+            self.ids.update(
+                failed=failed.id,
+                explained={
+                    "default_res_model": offer._name,
+                    "default_res_id": offer.id,
+                    "default_user_id": user.id,
+                },
+                mailbox={
+                    "default_email": LOGIN,
+                    "default_provider_id": env.ref("mail_company_routing.mail_provider_tencent").id,
+                },
+                slow_mailbox={
+                    "provider_id": env.ref("mail_company_routing.mail_provider_own").id,
+                    "email": LOGIN,
+                    "password": PASSWORD,
+                    "smtp_host": self.slow.smtp_host,
+                    "smtp_port": self.slow.smtp_port,
+                    "smtp_encryption": "none",
+                    "incoming_host": self.slow.imap_host,
+                    "incoming_port": self.slow.imap_port,
+                    "incoming_ssl": False,
+                },
+            )
+            env.cr.execute("UPDATE mail_message SET date = %s WHERE model = 'sale.order'", [SENT])
+
     def install_chinese(self):
         with self.environment() as env:
             languages = env["res.lang"].with_context(active_test=False)
@@ -332,69 +441,6 @@ class Showcase(OdooOffice):
         self.registry.signal_changes()
 
 
-# --- serving it ----------------------------------------------------------------------------
-
-
-@contextmanager
-def serving(name: str) -> Iterator[str]:
-    """Serve the database on loopback and yield the address."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    log = workdir() / "screenshots.log"
-    config = odoo_config(name, http_port=port, logfile=log)
-    server = subprocess.Popen(
-        odoo_command("-c", str(config)), env=odoo_environment(), stderr=subprocess.DEVNULL
-    )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        with Progress("Starting Odoo") as progress:
-            end = time.monotonic() + START_SECONDS
-            while not _answers(address):
-                progress.update("it does not listen yet")
-                try:
-                    # A process that has ended will never listen
-                    server.wait(0.2)
-                except subprocess.TimeoutExpired:
-                    if time.monotonic() < end:
-                        continue
-                raise OdooError(log.read_text()[-4000:] + "Odoo did not serve; its log is above")
-        yield address
-    finally:
-        server.terminate()
-        try:
-            server.wait(10)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-
-
-def _answers(address: str) -> bool:
-    try:
-        urllib.request.urlopen(f"{address}/web/login", timeout=60).close()
-    except (urllib.error.URLError, OSError):
-        return False
-    return True
-
-
-def log_in(address: str, name: str, login: str) -> str:
-    """Log in over HTTP and return the session's id."""
-    parameters = {"db": name, "login": login, "password": login}
-    request = urllib.request.Request(
-        f"{address}/web/session/authenticate",
-        json.dumps({"jsonrpc": "2.0", "params": parameters}).encode(),
-        {"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=60) as response:
-        answer = json.load(response)
-        if "error" in answer:
-            raise OdooError(f"{login} cannot log in: {answer['error']['data']['message']}")
-        for cookie in response.headers.get_all("Set-Cookie"):
-            key, _equals, value = cookie.partition(";")[0].partition("=")
-            if key == "session_id":
-                return value
-    raise OdooError(f"{login} got no session")
-
-
 # --- taking the pictures -------------------------------------------------------------------
 
 
@@ -405,7 +451,7 @@ def photograph(browser: Browser, address: str, screen: Screen, ids: dict, width:
     try:
         if screen.script:
             browser.wait(f"{_visible('.o_main_navbar')} && {SETTLED}", f"the bar of {screen.name}")
-            browser.evaluate(screen.script)
+            browser.evaluate(f"{{const ids = {json.dumps(ids)}; {screen.script}}}")
         for selector in screen.clicks:
             browser.wait(_visible(selector), f"{selector} of {screen.name}")
             browser.evaluate(f"document.querySelector({json.dumps(selector)}).click()")
@@ -487,15 +533,18 @@ def screenshots(names: Sequence[str]) -> None:
     with (
         database(MODULES) as name,
         new_provider(imap=True) as provider,
+        new_provider(imap=True, delay=SLOW_SECONDS) as slow,
         registry(name) as pool,
     ):
         office = Showcase(pool, provider)
+        office.slow = slow
         office.set_up(restrict_username=True, catch_all=False)
+        office.send_mails(provider)
         office.receive_unprocessed(provider)
         with Progress("Installing Simplified Chinese"):
             office.install_chinese()
-        with serving(name) as address, chromium() as browser:
-            take_all(browser, address, name, office, screens, say)
+        with serving(name) as served, chromium() as browser:
+            take_all(browser, served.address, name, office, screens, say)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -121,10 +121,17 @@ def tell(office: Office, provider: Provider, progress: Callable[[str], None] = s
 
 def _tell_answer(office, provider, quotation, rows, number, progress) -> None:
     """The customer answers the last mail; Odoo fetches."""
-    (received,) = provider.mailbox(CUSTOMER)[-1:]
-    question = message_from_bytes(received, policy=policy.default)
     title = f"{number}  The customer answers, Odoo fetches"
     progress(title)
+    answer_last(provider)
+    row = _sent(title, provider.mails[-1])
+    rows.append(replace(row, reply_to="", landed=office.fetch(quotation)))
+
+
+def answer_last(provider: Provider) -> None:
+    """Let the customer answer the last mail that he got."""
+    (received,) = provider.mailbox(CUSTOMER)[-1:]
+    question = message_from_bytes(received, policy=policy.default)
     answer = EmailMessage()
     answer["From"] = f"Customer <{CUSTOMER}>"
     answer["To"] = str(question["Reply-To"])
@@ -134,8 +141,6 @@ def _tell_answer(office, provider, quotation, rows, number, progress) -> None:
     answer.set_content("We agree.")
     to = parse_mailbox(str(question["Reply-To"])).address
     provider.send_from(CUSTOMER, CUSTOMER, [to], answer)
-    row = _sent(title, provider.mails[-1])
-    rows.append(replace(row, reply_to="", landed=office.fetch(quotation)))
 
 
 def _sent(title: str, mail: Mail) -> Row:

@@ -110,7 +110,10 @@ def _test_on_odoo(options: Sequence[str], paths: Sequence[str]) -> int:
             *("-o", f"cache_dir={ROOT / '.pytest_cache'}"),
             *(f"--rootdir={addon}", f"--confcutdir={addon}"),
             *(f"--odoo-config={config}", f"--odoo-database={name}", "--odoo-http"),
-            *(f"--ignore={addon / 'tests' / folder}" for folder in ("routing", "mailserver")),
+            *(
+                f"--ignore={addon / 'tests' / folder}"
+                for folder in ("browser", "mailserver", "routing")
+            ),
             *options,
             *(str(addon / path) for path in paths),
         ]
