@@ -26,7 +26,7 @@ CURES = {
     ),
     "login": _(
         "%(server)s refused the login. Check its username and password; many providers ask for"
-        " an authorization code or an app password instead of the one you log in with."
+        " an authorization code or an app password instead of the one of their web mail."
     ),
     "quota": _(
         "%(server)s accepts no more mails or logins for now: the provider's sending limit is"

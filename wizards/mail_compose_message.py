@@ -15,7 +15,7 @@ class MailComposeMessage(models.TransientModel):
         )
         context = {
             "default_composer_id": self.id,
-            "default_composer_context": json.dumps(self.env.context),
+            "default_composer_context": json.dumps(self.env.context, default=str),
             "default_res_model": self.model,
             "default_res_id": self.res_id,
             "default_email_from": self.email_from,

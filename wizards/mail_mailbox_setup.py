@@ -498,7 +498,7 @@ class MailMailboxSetup(models.TransientModel):
         )
         refused = self.login_hint or _(
             "Check address and password. Many providers ask for an authorization code or an app"
-            " password instead of the one you log in with."
+            " password instead of the one of their web mail."
         )
         with trial.step("smtp_connect", meaning(unreachable)):
             # as native does, but without a login

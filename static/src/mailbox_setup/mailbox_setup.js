@@ -15,6 +15,7 @@ const PAUSE = 250;
 export class MailboxSetupController extends FormController {
     setup() {
         super.setup();
+        this.action = useService("action");
         this.orm = useService("orm");
         this.progress = useState({steps: []});
         useSubEnv({mailboxProgress: this.progress});
@@ -24,14 +25,30 @@ export class MailboxSetupController extends FormController {
     async beforeExecuteActionButton(clickParams) {
         const saved = await super.beforeExecuteActionButton(clickParams);
         if (saved !== false && clickParams.name === "action_setup") {
-            this.follow(this.model.root.resId);
+            await this.setUp(this.model.root.resId);
+            return false;
         }
         return saved;
     }
 
-    async afterExecuteActionButton(clickParams) {
-        this.stopFollowing();
-        return super.afterExecuteActionButton(clickParams);
+    /** Silent: the web client would hide the steps behind "Loading" after three seconds. */
+    async setUp(resId) {
+        this.follow(resId);
+        try {
+            const {context} = this.model.root;
+            const result = await this.orm.silent.call(
+                "mail.mailbox.setup",
+                "action_setup",
+                [[resId]],
+                {context}
+            );
+            this.stopFollowing();
+            await this.action.doAction(result);
+        } catch (error) {
+            this.stopFollowing();
+            // Shown as any other error; the buttons are to be enabled again all the same
+            Promise.reject(error);
+        }
     }
 
     stopFollowing() {
