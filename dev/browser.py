@@ -286,10 +286,13 @@ class Browser:
             raise BrowserError(f"{expression}: {thrown or details['text']}")
         return result["result"].get("value")
 
-    def wait(self, condition: str, what: str, seconds: float = ANSWER_SECONDS) -> None:
+    def wait(
+        self, condition: str, what: str, seconds: float = ANSWER_SECONDS, busy: bool = False
+    ) -> None:
         """Wait until a JavaScript expression is true, nothing is loading, and it is painted.
 
         :param what: what is waited for, for the message
+        :param busy: whether something may still be loading
         :raises BrowserError: when that takes too long
         """
         # Looked at once a frame, by the page itself
@@ -306,7 +309,7 @@ class Browser:
         while time.monotonic() < end:
             if not self.evaluate(script):
                 break
-            if not self._pending:
+            if busy or not self._pending:
                 return
             while self._pending and time.monotonic() < end:
                 self._receive(end - time.monotonic())
