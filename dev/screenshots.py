@@ -139,7 +139,12 @@ SCREENS = (
         script=EXPLAIN,
         height=1100,
     ),
-    Screen("sent_list", "action=mail_company_routing.action_mail_sent", ".o_data_row", LIST),
+    Screen(
+        "sent_list",
+        "action=mail_company_routing.action_mail_sent",
+        ":is(.o_data_row, .o_kanban_record)",
+        (*LIST, ".o_kanban_record:not(.o_kanban_ghost)"),
+    ),
     Screen(
         "sent_pivot",
         "action=mail_company_routing.action_mail_sent&model=mail.sent&view_type=pivot",

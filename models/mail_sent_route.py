@@ -47,9 +47,12 @@ class MailSentRoute(models.AbstractModel):
     )
 
     def write(self, vals):
-        result = super().write(vals)
         sent = self.env.context.get("mail_sent")
-        if sent and vals.get(self._sent_status) in ("sent", "exception"):
-            # sudo: the login is the administrator's to see, the mail anybody's to send
-            super(MailSentRoute, self.sudo()).write(sent.values())
+        if not sent or vals.get(self._sent_status) not in ("sent", "exception"):
+            return super().write(vals)
+        if self.env.su:
+            return super().write({**vals, **sent.values()})
+        result = super().write(vals)
+        # sudo: the login is the administrator's to see, the mail anybody's to send
+        super(MailSentRoute, self.sudo()).write(sent.values())
         return result

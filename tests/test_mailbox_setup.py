@@ -194,8 +194,11 @@ class TestMailboxSetup(MailRoutingCase):
             self.assertIn("smtp.qq.com", form.plan)
             form.email = "somebody@163.com"
             self.assertEqual(form.provider_id.smtp_host, "smtp.163.com")
-            form.email = "somebody@odoomommy.com"
-            self.assertFalse(form.provider_id, "nobody knows whose mailbox that is")
+            form.email = "somebody@qq.com"
+            self.assertEqual(form.provider_id.smtp_host, "smtp.qq.com")
+            form.provider_id = self.env.ref("mail_company_routing.mail_provider_gmail")
+            form.email = "somebody@ohm.example"
+            self.assertEqual(form.provider_id.oauth_module, "google_gmail", "Workspace, say")
             form.provider_id = self.kind
             form.email = "kevin@odoomommy.com"
             form.password = "secret"

@@ -141,11 +141,10 @@ class MailMailboxSetup(models.TransientModel):
 
     @api.onchange("email")
     def _onchange_email(self):
-        domain = domain_of(self.email or "")
-        provider = self.env["mail.provider"]._of_domain(domain)
-        others = self.provider_id._public_domains()
-        if (provider and not self.provider_id) or (others and domain not in others):
-            self.provider_id = provider  # none where the one of the former address is not its
+        provider = self.env["mail.provider"]._of_domain(domain_of(self.email or ""))
+        # what a former address chose follows the address; what was chosen by hand stays
+        if provider and (not self.provider_id or self.provider_id._public_domains()):
+            self.provider_id = provider
 
     @api.model_create_multi
     def create(self, vals_list):
@@ -310,9 +309,9 @@ class MailMailboxSetup(models.TransientModel):
         if self.oauth_module:
             raise RedirectWarning(
                 _(
-                    "%(provider)s asks programs to log in by OAuth. Turn on '%(module)s' in General"
-                    " Settings, and enter the credentials that you registered there; then set up"
-                    " the servers with 'Authenticate with'.",
+                    "%(provider)s asks programs to log in by OAuth. Turn on '%(module)s"
+                    " Credentials' in General Settings, and enter the ones that you registered"
+                    " there; then set up the servers with 'Authenticate with'.",
                     provider=self.provider_id.name,
                     module=dict(self._fields["oauth_module"]._description_selection(self.env))[
                         self.oauth_module
