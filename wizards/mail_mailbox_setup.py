@@ -302,6 +302,7 @@ class MailMailboxSetup(models.TransientModel):
             "res_model": self._name,
             "res_id": self.id,
             "view_mode": "form",
+            "views": [(False, "form")],  # the form asks for it itself, not by a button
             "target": "new",
         }
 
