@@ -370,11 +370,12 @@ class IrMailServer(models.Model):
         return ExplainedDeliveryException(*error.args, cure)
 
     @api.model
-    def _cure(self, cause, text, server: Server):
+    def _cure(self, cause, text, server: Server, mail_from=None):
         """Give the sentence that helps, ``""`` where the reply is not known.
 
         :param cause: the smtplib exception, if there is one
         :param text: the reply as it was reported, where there is no exception
+        :param mail_from: the envelope sender that was refused, where settings may have changed since
         """
         facts = self.env["mail.routing"]._get_facts()
         for code, reply in _replies(cause) or [(None, text)]:
@@ -384,6 +385,7 @@ class IrMailServer(models.Model):
                 return refusal.cure(
                     server.name,
                     login_address=login_address,
+                    mail_from=mail_from,
                     translate=self.env["mail.routing"]._translate,
                 )
         return ""
@@ -395,23 +397,16 @@ class IrMailServer(models.Model):
         :param reason: why the mail failed, as it was kept
         :param server: record of the server that it was given to, empty where that is not known
         :param mail_from: the envelope sender it was given to the server with, if it came that far
-        :return: a sentence, ``""`` where the reason is not known
+        :return: a sentence; ``""`` where the reason is not known, or says it already
         """
-        refusal = recognise_refusal(None, reason or "")
-        if not refusal:
+        if not recognise_refusal(None, reason or ""):
             return ""
         if server.exists():
             fact = self._server_fact(server.id)
         else:
             fact = Server(id=None, name=_("the mail server"))
-        restricted = is_restricted(fact, self.env["mail.routing"]._get_facts())
-        if refusal.kind == "sender" and restricted and mail_from != fact.sender_address:
-            return _(
-                "%(server)s sends as its login %(address)s by now: retry the mail.",
-                server=fact.name,
-                address=fact.sender_address,
-            )
-        return self._cure(None, reason, fact)
+        cure = self._cure(None, reason, fact, mail_from or "")
+        return "" if cure in reason else cure
 
     @api.model
     def _in_authors_language(self):

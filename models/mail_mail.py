@@ -40,12 +40,10 @@ class MailMail(models.Model):
     def _compute_failure_help(self):
         for mail in self:
             kept = mail.sudo()  # the server is the administrator's to see, what helps anybody's
-            cure = ""
-            if mail.state == "exception":
-                cure = self.env["ir.mail_server"]._cure_of(
-                    mail.failure_reason, kept.sent_server_id, kept.sent_mail_from
-                )
-            mail.failure_help = "" if cure in (mail.failure_reason or "") else cure
+            failed = mail.state == "exception"
+            mail.failure_help = failed and self.env["ir.mail_server"]._cure_of(
+                mail.failure_reason, kept.sent_server_id, kept.sent_mail_from
+            )
 
     @api.depends("state", "failure_reason")
     def _compute_is_sender_refused(self):
@@ -182,10 +180,7 @@ class MailMail(models.Model):
     def action_explain_route(self):
         """Open the explanation of this mail's route."""
         self.ensure_one()
-        action = self.env["ir.actions.actions"]._for_xml_id(
-            "mail_company_routing.action_mail_route_explain"
-        )
-        return {**action, "context": {"default_mail_id": self.id}}
+        return self.env["mail.route.explain"]._open(mail_id=self.id)
 
     # ------------------------------------------------------------
     # Failures
@@ -231,7 +226,6 @@ class MailMail(models.Model):
                 break
             mail = self.browse(mail_id)
             delivery.start(mail_id)
-            self.env.context["mail_sent"].mail_from = delivery.route.mail_from
             watch.start_mail()
             try:
                 super(MailMail, mail)._send(
@@ -324,4 +318,7 @@ class MailMail(models.Model):
                 values["email_to"] = False
             if values:
                 self.write(values)
+        sent = self.env.context.get("mail_sent")
+        if sent:
+            sent.mail_from = False  # the next mail may not come as far
         return result

@@ -77,11 +77,9 @@ class MailMessage(models.Model):
         """Open the explanation of this message's route, as its mail takes it."""
         self.ensure_one()
         mail = self.env["mail.mail"].search([("mail_message_id", "=", self.id)], limit=1)
-        action = self.env["ir.actions.actions"]._for_xml_id(
-            "mail_company_routing.action_mail_route_explain"
-        )
-        key = "default_mail_id" if mail else "default_message_id"
-        return {**action, "context": {key: mail.id or self.id}}
+        if mail:
+            return mail.action_explain_route()
+        return self.env["mail.route.explain"]._open(message_id=self.id)
 
     @api.model
     def _get_reply_to(self, values):

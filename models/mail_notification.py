@@ -21,4 +21,4 @@ class MailNotification(models.Model):
             told = f"{told}: {reason}"
         kept = self.sudo()  # the server is the administrator's to see, what helps anybody's
         cure = self.env["ir.mail_server"]._cure_of(reason, kept.sent_server_id, kept.sent_mail_from)
-        return told if cure in told else f"{told}\n{cure}"
+        return f"{told}\n{cure}" if cure else told

@@ -11,8 +11,7 @@ class MailSent(models.Model):
     _name = "mail.sent"
     _description = "Sent Mail"
     _auto = False
-    # by the message's id, as by date, but from an index
-    _order = "message_number desc, id desc"
+    _order = "date desc, id desc"
     _rec_name = "subject"
     _depends = {
         "mail.mail": [
@@ -51,7 +50,6 @@ class MailSent(models.Model):
     }
 
     message_id = fields.Many2one("mail.message", readonly=True)
-    message_number = fields.Integer(readonly=True)
     mail_id = fields.Many2one("mail.mail", readonly=True)
     date = fields.Datetime(readonly=True)
     subject = fields.Char(readonly=True)
@@ -85,7 +83,6 @@ class MailSent(models.Model):
             CREATE VIEW mail_sent AS (
                 SELECT 2 * n.id::bigint AS id,
                     n.mail_message_id AS message_id,
-                    n.mail_message_id AS message_number,
                     n.mail_mail_id AS mail_id,
                     m.date,
                     COALESCE(NULLIF(m.subject, ''), m.record_name) AS subject,
@@ -107,7 +104,6 @@ class MailSent(models.Model):
                 WHERE n.notification_type = 'email'
             UNION ALL
                 SELECT 2 * x.id::bigint + 1,
-                    x.mail_message_id,
                     x.mail_message_id,
                     x.id,
                     m.date,
@@ -152,10 +148,10 @@ class MailSent(models.Model):
     def _compute_failure_help(self):
         sender = self.env["ir.mail_server"]
         for mail in self:
-            cure = ""
-            if mail.result == "exception":
-                cure = sender._cure_of(mail.failure_reason, mail.server_id, mail.mail_from)
-            mail.failure_help = "" if cure in (mail.failure_reason or "") else cure
+            failed = mail.result == "exception"
+            mail.failure_help = failed and sender._cure_of(
+                mail.failure_reason, mail.server_id, mail.mail_from
+            )
 
     def action_explain_route(self):
         """Open the explanation of this mail's route."""

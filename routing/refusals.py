@@ -24,6 +24,7 @@ CURES = {
         "Refused by %(server)s: it did not accept its Login Address %(address)s as the sender."
         " Fill in the address that belongs to the login."
     ),
+    "sender_since": _("%(server)s sends as its login %(address)s by now: retry the mail."),
     "login": _(
         "%(server)s refused the login. Check its username and password; many providers ask for"
         " an authorization code or an app password instead of the one of their web mail."
@@ -46,14 +47,25 @@ class Refusal:
     kind: str
     provider: str
 
-    def cure(self, server: str, *, login_address: str = "", translate=lambda text: text) -> str:
+    def cure(
+        self,
+        server: str,
+        *,
+        login_address: str = "",
+        mail_from: str | None = None,
+        translate=lambda text: text,
+    ) -> str:
         """Say what helps.
 
         :param server: the server's name
         :param login_address: of a restricted server: that setting is on already
+        :param mail_from: the envelope sender that was refused, where it is known
         :param translate: takes the English sentence, gives the reader's
         """
-        kind = "sender_restricted" if self.kind == "sender" and login_address else self.kind
+        kind = self.kind
+        if kind == "sender" and login_address:
+            since = mail_from is not None and mail_from != login_address
+            kind = "sender_since" if since else "sender_restricted"
         return translate(CURES[kind]) % {"server": server, "address": login_address}
 
 

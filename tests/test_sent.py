@@ -38,6 +38,22 @@ class TestSent(TwoCompaniesCase):
         )
         self.assertEqual(self.sent(message).server_id, self.server_a)
 
+    def test_a_mail_that_came_not_so_far_keeps_no_sender_of_another(self):
+        good = self.mail(self.ziying, model="res.partner", res_id=self.of_b.id)
+        bad = self.mail(self.ziying, model="res.partner", res_id=self.of_b.id, email_to=False)
+        (good + bad).send()
+        self.assertEqual((good.state, good.sent_mail_from), ("sent", "bounce@b.com"))
+        self.assertEqual((bad.state, bad.sent_mail_from), ("exception", False))
+        self.assertEqual(bad.sent_server_id, self.server_b)
+
+    def test_an_administrator_sends_by_hand(self):
+        """Not as superuser: what is sent is his, what is kept the server's."""
+        self.ziying.groups_id += self.env.ref("base.group_system")
+        mail = self.mail(self.ziying, model="res.partner", res_id=self.of_b.id)
+        mail.with_user(self.ziying).send()
+        self.assertEqual((mail.state, mail.sent_server_id), ("sent", self.server_b))
+        self.assertEqual(mail.sent_mail_from, self.one_mail(self.provider_b).mail_from)
+
     def test_a_mail_without_notifications(self):
         mail = self.mail(self.ziying, model="res.partner", res_id=self.of_b.id)
         mail.mail_message_id.record_company_id = self.b

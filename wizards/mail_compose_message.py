@@ -10,17 +10,13 @@ class MailComposeMessage(models.TransientModel):
     def action_explain_route(self):
         """Explain where this mail would go; the way back leads to it as it was written."""
         self.ensure_one()
-        action = self.env["ir.actions.actions"]._for_xml_id(
-            "mail_company_routing.action_mail_route_explain"
+        return self.env["mail.route.explain"]._open(
+            composer_id=self.id,
+            composer_context=json.dumps(self.env.context, default=str),
+            res_model=self.model,
+            res_id=self.res_id,
+            email_from=self.email_from,
         )
-        context = {
-            "default_composer_id": self.id,
-            "default_composer_context": json.dumps(self.env.context, default=str),
-            "default_res_model": self.model,
-            "default_res_id": self.res_id,
-            "default_email_from": self.email_from,
-        }
-        return {**action, "context": context}
 
     def get_mail_values(self, res_ids):
         """In mass mode, let answers go where each document's company has them.

@@ -46,10 +46,7 @@ class Trial:
     """
 
     def __init__(self, titles, tell):
-        self.steps = {
-            key: {"key": key, "title": title, "state": "waiting", "words": "", "cure": ""}
-            for key, title in titles.items()
-        }
+        self.steps = {key: _step(title, key=key) for key, title in titles.items()}
         self._tell = tell
 
     @contextmanager
@@ -74,7 +71,7 @@ class Trial:
         self._note(key, "done")
 
     def _note(self, key, state, **values):
-        self.steps[key].update(values, state=state)
+        self.steps[key].update(values, state=state, icon=ICONS[state])
         self._tell(list(self.steps.values()))
 
 
@@ -294,7 +291,7 @@ class MailMailboxSetup(models.TransientModel):
         lines = [_line(step) for step in trial.steps.values()]
         if self.succeeded:
             answers = _("Answers go to %s", self._decide(outgoing).reply_to or self.email)
-            lines.append(_line({"state": "told", "title": answers, "words": "", "cure": ""}))
+            lines.append(_line(_step(answers, state="told")))
         self.result = Markup("<ul class='list-unstyled'>%s</ul>") % Markup("").join(lines)
         return {
             "type": "ir.actions.act_window",
@@ -416,7 +413,7 @@ class MailMailboxSetup(models.TransientModel):
         """Give how far :meth:`action_setup` is, while it is at work; the form asks for it.
 
         :return: list of dicts of ``key``, ``title``, ``state`` (a key of :data:`ICONS`),
-            ``words``, ``cure``; empty when nothing is under way
+            ``icon``, ``words``, ``cure``; empty when nothing is under way
         """
         self.ensure_one()
         progress = self.env["mail.mailbox.progress"].search([("setup_id", "=", self.id)], limit=1)
@@ -606,11 +603,23 @@ class MailMailboxSetup(models.TransientModel):
         return False
 
 
+def _step(title, state="waiting", **values):
+    """A step of a trial; ``words`` are the server's, ``cure`` is what helps."""
+    return {
+        "title": title,
+        "state": state,
+        "icon": ICONS[state],
+        "words": "",
+        "cure": "",
+        **values,
+    }
+
+
 def _line(step):
     """A step and how it went."""
     words, cure = step["words"], step["cure"]
     return Markup("<li><i class='fa fa-fw fa-%s me-2'></i>%s%s%s</li>") % (
-        ICONS[step["state"]],
+        step["icon"],
         step["title"],
         Markup("<div class='text-muted ms-4'>%s</div>") % words if words else "",
         Markup("<div class='ms-4'><b>%s</b></div>") % cure if cure else "",

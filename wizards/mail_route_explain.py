@@ -82,6 +82,17 @@ class MailRouteExplain(models.TransientModel):
     probe_words = fields.Text(readonly=True)
 
     @api.model
+    def _open(self, **draft):
+        """Give the action that explains a draft.
+
+        :param draft: values of this model
+        """
+        action = self.env["ir.actions.actions"]._for_xml_id(
+            "mail_company_routing.action_mail_route_explain"
+        )
+        return {**action, "context": {f"default_{name}": draft[name] for name in draft}}
+
+    @api.model
     def _selection_document(self):
         models_ = self.env["ir.model"].sudo().search([("is_mail_thread", "=", True)], order="name")
         usual = {name: number for number, name in enumerate(USUAL_DOCUMENTS)}

@@ -74,12 +74,6 @@ export class MailboxSetupController extends FormController {
 export class MailboxProgress extends Component {
     setup() {
         this.progress = useState(this.env.mailboxProgress);
-        this.icons = {
-            waiting: "fa-circle-o text-muted",
-            running: "fa-circle-o-notch fa-spin text-primary",
-            done: "fa-check text-success",
-            failed: "fa-times text-danger",
-        };
     }
 }
 MailboxProgress.template = "mail_company_routing.MailboxProgress";
