@@ -101,6 +101,13 @@ class IrMailServer(models.Model):
         if not self.sender_address:
             self._compute_sender_address()
 
+    @api.model_create_multi
+    def create(self, vals_list):
+        servers = super().create(vals_list)
+        if not self._fields["smtp_user"].store:  # see _login_address: known only now
+            servers.sudo().filtered(lambda s: not s.sender_address)._compute_sender_address()
+        return servers
+
     def write(self, vals):
         result = super().write(vals)
         if "from_filter" in vals and "sender_address" not in vals:

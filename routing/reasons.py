@@ -46,6 +46,10 @@ SENTENCES = {
         " %(server)s does not let the author's address pass, or because that is in no domain of"
         " the company."
     ),
+    "from_stays_unlike_filter": _(
+        "From header: %(address)s, although the FROM Filtering of %(server)s is %(filter)s: there"
+        " is no other address to send as."
+    ),
     "from_server": _(
         "From header: %(address)s, the login address of %(server)s: the message has no address."
     ),

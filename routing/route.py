@@ -116,6 +116,9 @@ def decide(draft: Draft, facts: Facts) -> Route:
         if notification and notification.lower() != address.lower():
             name, address = name or address.partition("@")[0], notification
             reasons.append(Reason("from_notification", {"address": address, "server": server.name}))
+        elif address and not _matches(address, server.from_filter):
+            values = {"address": address, "server": server.name, "filter": server.from_filter}
+            reasons.append(Reason("from_stays_unlike_filter", values))
     if not address and server.sender_address:
         address = server.sender_address
         reasons.append(Reason("from_server", {"address": address, "server": server.name}))

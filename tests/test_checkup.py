@@ -16,11 +16,16 @@ class TestCheckup(TwoCompaniesCase):
         checkup = self.env["mail.checkup"].browse(action["res_id"])
         return {line.name: line for line in checkup.line_ids}
 
-    def assertFound(self, words, record):
+    def assertFound(self, words, records):
         lines = [line for text, line in self.findings().items() if words in text]
         self.assertTrue(lines, f"{words} not in {list(self.findings())}")
         action = lines[0].action_mend()
-        self.assertEqual((action["res_model"], action["res_id"]), (record._name, record.id))
+        opened = self.env[action["res_model"]]
+        if action.get("res_id"):
+            opened = opened.browse(action["res_id"])
+        else:
+            opened = opened.search(action["domain"])
+        self.assertEqual(opened, records)
 
     def assertNotFound(self, words):
         self.assertFalse([text for text in self.findings() if words in text])
@@ -56,6 +61,71 @@ class TestCheckup(TwoCompaniesCase):
         self.assertFound("which is not known to have one", self.a.alias_domain_id)
         self.a.alias_domain_id.catch_all = "no"
         self.assertNotFound("which is not known to have one")
+
+    def test_authors_whose_domain_is_nobodys(self):
+        self.assertNotFound("zy@elsewhere.com")
+        self.ziying.email = "zy@elsewhere.com"
+        (self.a + self.b).email_from_by_company = False
+        (self.server_a + self.server_b).from_filter = False
+        self.assertFound(
+            "zy@elsewhere.com and others of elsewhere.com write for A leaves as notifications@",
+            self.a,
+        )
+
+    def test_a_filter_that_replaces_the_authors(self):
+        self.server_a.from_filter = "notifications@a.com"
+        self.assertFound("the FROM Filtering of A SMTP does not let them pass", self.server_a)
+        self.server_a.from_filter = False
+        self.assertNotFound("does not let them pass")
+
+    def test_a_domain_that_no_server_of_its_company_lets_pass(self):
+        c_com = self.env["mail.alias.domain"].create({"name": "c.com", "company_id": self.b.id})
+        self.server_b.from_filter = False
+        self.assertNotFound("No server of B lets c.com pass")
+        self.server_b.from_filter = "b.com"
+        (c_com + self.b.alias_domain_id).catch_all = "no"
+        self.assertFound("No server of B lets c.com pass", self.server_b)
+
+    def test_a_company_that_cannot_send(self):
+        self.assertNotFound("B has no outgoing mail server")
+        self.server_b.active = False
+        self.assertFound("B has no outgoing mail server", self.b)
+
+    @mute_logger(*QUIET)
+    def test_failed_and_waiting_mails(self):
+        self.assertNotFound("mails failed")
+        self.server_b.active = False
+        failed = self.mail(self.ziying, model="res.partner", res_id=self.of_b.id)
+        failed.send()
+        self.assertFound("1 mails failed", failed)
+        waiting = self.mail(self.ziying, model="res.partner", res_id=self.of_a.id)
+        self.assertNotFound("have been waiting")
+        self.env.cr.execute(
+            "UPDATE mail_mail SET create_date = create_date - interval '3 hours' WHERE id = %s",
+            [waiting.id],
+        )
+        self.assertFound("1 mails have been waiting for more than 2 hours", waiting)
+
+    def test_answers_that_nobody_fetches(self):
+        self.b.write({"reply_to_by_company": True, "reply_to_prefix": "info"})
+        self.b.alias_domain_id.catch_all = "no"
+        self.assertFound("Answers to mail of B go to info@b.com", self.b)
+        self.incoming_server(self.provider_b, "info@b.com", company_id=self.b.id)
+        self.assertNotFound("Answers to mail of B")
+
+    def test_templates_that_ask_for_answers_at_the_companys_own_address(self):
+        self.b.email = "office@elsewhere.com"
+        self.env["mail.template"].create(
+            {
+                "name": "Welcome",
+                "model_id": self.env["ir.model"]._get_id("res.users"),
+                "reply_to": "{{ object.company_id.email }}",
+            }
+        )
+        self.assertFound(
+            "ask for answers at office@elsewhere.com, the address of B",
+            self.env["mail.template"].search([("reply_to", "ilike", "company_id.email")]),
+        )
 
     def test_a_bounce_alias_that_is_a_login(self):
         self.assertNotFound("bounce alias")

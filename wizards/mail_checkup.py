@@ -1,6 +1,13 @@
-from odoo import _, api, fields, models
+import json
+from datetime import timedelta
 
-from ..routing import is_restricted
+from odoo import _, api, fields, models
+from odoo.tools import email_normalize
+
+from ..routing import domain_of, is_restricted
+
+#: a mail that waits longer than this is worth a word: the queue runs every hour at the latest
+WAITING = timedelta(hours=2)
 
 
 class MailCheckup(models.TransientModel):
@@ -23,10 +30,13 @@ class MailCheckup(models.TransientModel):
     @api.model
     def action_open(self):
         """Check everything, and show the findings."""
-        lines = [
-            {"name": text, "res_model": record._name, "res_id": record.id}
-            for text, record in self._findings()
-        ]
+        lines = []
+        for text, records in self._findings():
+            record = records if len(records) == 1 else records.browse()
+            line = {"name": text, "res_model": records._name, "res_id": record.id}
+            if len(records) > 1:
+                line["res_ids"] = json.dumps(records.ids)
+            lines.append(line)
         checkup = self.create({"line_ids": [(0, 0, line) for line in lines]})
         return {
             "type": "ir.actions.act_window",
@@ -39,10 +49,13 @@ class MailCheckup(models.TransientModel):
 
     @api.model
     def _findings(self):
-        """List (sentence, record to mend)."""
-        facts = self.env["mail.routing"]._get_facts()
+        """List (sentence, the records on which it is settled)."""
+        facts = self.env["mail.routing"]._sending_facts()
         return [
+            *self._check_mails(),
             *self._check_companies(facts),
+            *self._check_senders(facts),
+            *self._check_answers(facts),
             *self._check_servers(facts),
             *self._check_domains(facts),
             *self._check_aliases(facts),
@@ -71,6 +84,180 @@ class MailCheckup(models.TransientModel):
                     ),
                     sharing[-1],
                 )
+
+    @api.model
+    def _check_mails(self):
+        """Mails that failed, and those that wait although their time has come."""
+        now = fields.Datetime.now()
+        mails = self.env["mail.mail"].sudo()
+        failed = mails.search([("state", "=", "exception")])
+        waiting = mails.search(
+            [
+                ("state", "=", "outgoing"),
+                ("create_date", "<", now - WAITING),
+                "|",
+                ("scheduled_date", "=", False),
+                ("scheduled_date", "<", now - WAITING),
+            ]
+        )
+        if failed:
+            yield (
+                _("%s mails failed. Each says why, and what helps; then retry them.", len(failed)),
+                failed,
+            )
+        if waiting:
+            yield (
+                _(
+                    "%(count)s mails have been waiting for more than %(hours)s hours. Is the"
+                    " scheduled action 'Mail: Email Queue Manager' active?",
+                    count=len(waiting),
+                    hours=int(WAITING.total_seconds() // 3600),
+                ),
+                waiting,
+            )
+
+    @api.model
+    def _check_senders(self, facts):
+        """Companies that cannot send, and authors who do not leave as they are."""
+        routing = self.env["mail.routing"]
+        told = set()
+        for company in self.env["res.company"].search([]):
+            for address, user in self._addresses_of(company, facts):
+                (draft,) = routing._drafts_of(
+                    [
+                        {
+                            "email_from": address,
+                            "author_id": user.partner_id.id,
+                            "record_company_id": company.id,
+                            "reply_to": address,
+                            "reply_to_force_new": True,
+                        }
+                    ]
+                )
+                route = routing._decide(draft)
+                if route.failure:
+                    if route.failure.key not in told:
+                        told.add(route.failure.key)
+                        yield routing._sentence(route.failure), company
+                    continue
+                finding = self._check_sender(company, draft, route)
+                if finding and finding[0] not in told:
+                    told.add(finding[0])
+                    yield finding
+
+    @api.model
+    def _addresses_of(self, company, facts):
+        """List (address, user): one for each domain that mail of a company may come from.
+
+        :return: its colleagues' own addresses; then of its domains, with no user behind them
+        """
+        users = self.env["res.users"].sudo()
+        found = {}
+        for user in users.search([("company_ids", "in", company.ids), ("share", "=", False)]):
+            if user.email_normalized:
+                found.setdefault(domain_of(user.email_normalized), (user.email_normalized, user))
+        for domain in facts.domains:
+            if company.id == domain.company_id or domain.id == company.alias_domain_id.id:
+                found.setdefault(domain.name, (f"{domain.catchall_alias}@{domain.name}", users))
+        return list(found.values())
+
+    @api.model
+    def _check_sender(self, company, draft, route):
+        """Say what is wrong with the From that a route gives; None: nothing."""
+        if route.restricted:
+            return None
+        server = self.env["ir.mail_server"].browse(route.server.id or ())
+        rules = {reason.rule for reason in route.reasons}
+        address = draft.email_from
+        if "from_notification" in rules:
+            if not route.server.from_filter:
+                return (
+                    _(
+                        "Mail that %(address)s and others of %(domain)s write for %(company)s"
+                        " leaves as %(notification)s: that domain is in the Alias Domain table for"
+                        " no company, or for another. Enter it there for %(company)s, or turn on"
+                        " Mail From by Company.",
+                        address=address,
+                        domain=domain_of(address),
+                        company=company.name,
+                        notification=route.from_address,
+                    ),
+                    company,
+                )
+            return (
+                _(
+                    "Mail that %(address)s and others of %(domain)s write for %(company)s leaves as"
+                    " %(notification)s: the FROM Filtering of %(server)s does not let them pass."
+                    " Clear it, or set up a server for that domain.",
+                    address=address,
+                    domain=domain_of(address),
+                    company=company.name,
+                    notification=route.from_address,
+                    server=route.server.name,
+                ),
+                server or company,
+            )
+        if "from_stays_unlike_filter" in rules:
+            return (
+                _(
+                    "No server of %(company)s lets %(domain)s pass: %(server)s has the FROM"
+                    " Filtering %(filter)s, and its provider may refuse the mail. Clear it, or set"
+                    " up a server for that domain.",
+                    company=company.name,
+                    domain=domain_of(route.from_address),
+                    server=route.server.name,
+                    filter=route.server.from_filter,
+                ),
+                server or company,
+            )
+        return None
+
+    @api.model
+    def _check_answers(self, facts):
+        """Addresses that answers go to, and that nobody fetches."""
+        told = set()
+        for company in self.env["res.company"].search([]):
+            address = company.routing_reply_to_example
+            if not address or self._is_answered(address, company, facts) or address in told:
+                continue
+            told.add(address)
+            yield (
+                _(
+                    "Answers to mail of %(company)s go to %(address)s, which Odoo does not fetch."
+                    " Set up an incoming server for that mailbox, or have its mail forwarded to one"
+                    " that is fetched.",
+                    company=company.name,
+                    address=address,
+                ),
+                company,
+            )
+        templates = self.env["mail.template"].search([("reply_to", "ilike", "company_id.email")])
+        for company in self.env["res.company"].search([]) if templates else ():
+            address = email_normalize(company.email) or ""
+            if address and not self._is_answered(address, company, facts):
+                yield (
+                    _(
+                        "Templates such as '%(template)s' ask for answers at %(address)s, the"
+                        " address of %(company)s, which Odoo does not fetch. Clear their Reply-To,"
+                        " or set up an incoming server for that mailbox.",
+                        template=templates[0].name,
+                        address=address,
+                        company=company.name,
+                    ),
+                    templates,
+                )
+
+    @api.model
+    def _is_answered(self, address, company, facts):
+        """Tell whether mail to an address comes to Odoo, or another finding says why not."""
+        address = address.lower()
+        if address in (login.lower() for login in facts.mailboxes):
+            return True
+        domain = facts.domain_named.get(domain_of(address))
+        if domain:
+            return facts.has_catch_all(domain)  # whether that is fetched is a finding of its own
+        general = domain_of(address) == facts.settings.catchall_domain
+        return general and facts.settings.catch_all and bool(facts.mailboxes)
 
     @api.model
     def _check_servers(self, facts):
@@ -192,10 +379,21 @@ class MailCheckupLine(models.TransientModel):
     name = fields.Char(string="Finding", required=True)
     res_model = fields.Char()
     res_id = fields.Integer()
+    res_ids = fields.Char(help="Where it is about several records: their ids, as JSON")
 
     def action_mend(self):
-        """Open the record on which the finding is mended."""
+        """Open the record, or the list of records, on which the finding is settled."""
         self.ensure_one()
+        if self.res_ids:
+            return {
+                "type": "ir.actions.act_window",
+                "name": self.name,
+                "res_model": self.res_model,
+                "domain": [("id", "in", json.loads(self.res_ids))],
+                "view_mode": "tree,form",
+                "views": [(False, "list"), (False, "form")],
+                "target": "current",
+            }
         return {
             "type": "ir.actions.act_window",
             "res_model": self.res_model,
