@@ -378,8 +378,8 @@ class MailCheckupLine(models.TransientModel):
     checkup_id = fields.Many2one("mail.checkup", required=True, ondelete="cascade")
     name = fields.Char(string="Finding", required=True)
     res_model = fields.Char()
-    res_id = fields.Integer()
-    res_ids = fields.Char(help="Where it is about several records: their ids, as JSON")
+    res_id = fields.Integer(string="Record")
+    res_ids = fields.Char(string="Records", help="Where it is about several records: their ids, as JSON")
 
     def action_mend(self):
         """Open the record, or the list of records, on which the finding is settled."""
