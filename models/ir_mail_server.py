@@ -347,11 +347,16 @@ class IrMailServer(models.Model):
         return dataclasses.replace(draft, return_path="" if invented else return_path)
 
     @api.model
-    def _draft_of(self, email_from) -> Draft:
-        """Give the draft of a mail of which no more is known than its sender."""
+    def _draft_of(self, email_from, author_id=None) -> Draft:
+        """Give the draft of a mail of which no more is known than its sender.
+
+        :param author_id: id of the partner who writes it, where that is known
+        """
         routing = self.env["mail.routing"]
-        ((company_id, rule),) = routing._companies_of([{"email_from": email_from}])
-        author = routing._author(parse_mailbox(email_from).address.lower(), company_id)
+        row = {"email_from": email_from, "author_id": author_id}
+        ((company_id, rule),) = routing._companies_of([row])
+        address = parse_mailbox(email_from).address.lower()
+        author = routing._author(address, company_id, author_id)
         return Draft(email_from, company_id=company_id, company_rule=rule, author=author)
 
     @api.model
@@ -523,19 +528,24 @@ class IrMailServer(models.Model):
     def _get_test_email_addresses(self):
         if not self.env.context.get("mail_test_connection"):
             return super()._get_test_email_addresses()
-        company_id = (self.company_id or self.env.company).id
         user = self.env.user
-        route = self._route(
-            Draft(
-                email_from=user.email_formatted or "",
-                company_id=company_id,
-                author=self.env["mail.routing"]._author(
-                    (user.email_normalized or "").lower(), company_id, user.partner_id.id
-                ),
-                server=self._routing_fact(),
-                server_named=False,
+        routing = self.env["mail.routing"]
+        # the tester's next mail, if it goes by this server
+        route = routing._decide(self._draft_of(user.email_formatted or "", user.partner_id.id))
+        if not route.server or route.server.id != self.id:
+            # else one of this server's company
+            company_id = (self.company_id or self.env.company).id
+            route = self._route(
+                Draft(
+                    email_from=user.email_formatted or "",
+                    company_id=company_id,
+                    author=routing._author(
+                        (user.email_normalized or "").lower(), company_id, user.partner_id.id
+                    ),
+                    server=self._routing_fact(),
+                    server_named=False,
+                )
             )
-        )
         if not route.mail_from:
             return super()._get_test_email_addresses()
         return route.mail_from, "noreply@odoo.com"
