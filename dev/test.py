@@ -1,11 +1,13 @@
 """The addon's tests, and Odoo's own mail tests with and without the addon.
 
 ``test [pytest's arguments]``: the tests of ``routing/``, then those that need Odoo.
+``test-truth [number]``: what Explain and Test Connection say beside what leaves by the wire.
 ``test-native``: Odoo's tests of mail have to pass, query for query, as they do without the addon.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import os
@@ -123,6 +125,36 @@ def _test_on_odoo(options: Sequence[str], paths: Sequence[str]) -> int:
 def _odoo_import_environment() -> dict[str, str]:
     """Return an environment in which Python imports Odoo, in UTC as odoo-bin does."""
     return {**odoo_environment(), "PYTHONPATH": str(find_odoo()), "TZ": "UTC"}
+
+
+# --- test-truth ----------------------------------------------------------------------------
+
+
+def test_truth(arguments: Sequence[str]) -> int:
+    """Play random set-ups of ``tests/truth.py``; return the exit code.
+
+    ``arguments``: how many (1,000), ``--first`` seed of them (1); or one alone, by its ``--seed``
+    or from a file that a failure's ``--setup`` was saved in.
+    """
+    parser = argparse.ArgumentParser(prog="make test-truth", description=test_truth.__doc__)
+    parser.add_argument("count", nargs="?", type=int, default=1000, help="how many set-ups")
+    parser.add_argument("--first", type=int, default=1, help="seed of the first one")
+    parser.add_argument("--seed", type=int, help="this one alone")
+    parser.add_argument("--setup", type=Path, help="the set-up in this file")
+    chosen = parser.parse_args(arguments)
+    if chosen.seed is not None:
+        chosen.first, chosen.count = chosen.seed, 1
+    os.environ["MCR_TRUTH_FIRST"] = str(chosen.first)
+    os.environ["MCR_TRUTH_COUNT"] = str(chosen.count)
+    if chosen.setup:
+        os.environ["MCR_TRUTH_SETUP"] = str(chosen.setup.resolve())
+    try:
+        return _test_on_odoo(["-q", "-s"], ["tests/test_truth.py"])
+    except OdooHomeError:
+        raise
+    except NoOdoo as error:
+        say(f"NOT RUN: Explain and Test Connection beside the wire. {error}")
+        return 0
 
 
 # --- test-native ---------------------------------------------------------------------------
@@ -258,16 +290,18 @@ def _compare(without: dict, addon: dict, origin: str) -> int:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run ``test`` or ``test-native``, as ``argv[0]`` says."""
+    """Run ``test``, ``test-truth`` or ``test-native``, as ``argv[0]`` says."""
     try:
         if argv[:1] == ["test"]:
             return test(argv[1:])
+        if argv[:1] == ["test-truth"]:
+            return test_truth(argv[1:])
         if argv == ["test-native"]:
             return test_native()
     except (NoOdoo, NoPostgres, OdooError) as error:
         say(str(error))
         return 1
-    say("usage: python -m dev.test test [pytest's arguments] | test-native")
+    say("usage: python -m dev.test test [pytest's arguments] | test-truth [number] | test-native")
     return 2
 
 

@@ -54,7 +54,13 @@ DEFAULTS = {
         "server": None,
         "to_colleague": False,
     },
-    "runs": {"queue": "A", "asker": "A", "tester": "A", "tester_email": "boss@elsewhere.org"},
+    "runs": {
+        "queue": "A",
+        "asker": "A",
+        "tester": "A",
+        "tester_email": "boss@elsewhere.org",
+        "tested": None,
+    },
 }
 _LISTS = ("companies", "domains", "users", "servers", "mailboxes")
 
@@ -174,6 +180,21 @@ def shrink(setup, still_fails, rounds=400):
     return setup
 
 
+def is_untouched(setup):
+    """Tell whether nothing of the addon is set: what leaves is then native's, to the byte."""
+    options = [{**row, "name": None, "prefix": None} for row in setup["companies"]]
+    nothing = {**DEFAULTS["companies"], "name": None, "prefix": None}
+    return (
+        setup["settings"]["catch_all"]
+        and not setup["settings"]["restrict_username"]
+        and not setup["domains"]
+        and all(row == nothing for row in options)
+        and all(
+            row["company"] is None and row["policy"] == "default" for row in setup["servers"]
+        )
+    )
+
+
 def restricted(setup, server):
     """Tell whether an administrator has told Odoo that this server's provider is strict."""
     if server["policy"] == "default":
@@ -192,7 +213,7 @@ class _Maker:
         return self.rnd.random() < chance
 
     def one(self, *choices):
-        return self.rnd.choice(choices)
+        return self.rnd.choice(choices) if choices else None
 
     def make(self):
         rnd = self.rnd
@@ -229,6 +250,7 @@ class _Maker:
                 "boss@elsewhere.org",
                 "boss@odoomommy.com",
             ),
+            "tested": self.one(*(row["name"] for row in setup["servers"])),
         }
         return setup
 
@@ -341,7 +363,7 @@ class _Maker:
             login = f"apikey-{name}"
         from_filter = None
         if self.often(0.3):
-            from_filter = self.one(domain, address, self.one(*DOMAINS[:3]), f"zy@{domain}")
+            from_filter = self.one(domain, address, address, self.one(*DOMAINS[:3]), f"zy@{domain}")
         strict = restricted(self.setup, {"policy": policy, "login": login}) or self.often(0.25)
         return {
             "name": name,
@@ -396,7 +418,7 @@ class _Maker:
             mail["email_from"] = self.one(
                 "News <news@b.com>",
                 "news@a.com",
-                "A Customer <customer@example.net>",
+                "A Client <client@example.net>",
                 '"Ann, of the shop" <shop@bücher.example>',
                 "Kevin <kevin@a.com>",
                 *(["Front Desk"] if way in ("mail", "template") else []),
