@@ -314,9 +314,8 @@ class IrMailServer(models.Model):
         if route.return_path:
             del message["Return-Path"]
             message["Return-Path"] = route.return_path
-        reply_to = route.reply_to_header()
-        if reply_to:
-            _set_mailbox(message, "Reply-To", reply_to)
+        if route.reply_name is not None:
+            _set_mailbox(message, "Reply-To", route.reply_to_header())
 
     @api.model
     def _draft(self, message, mail_server_id=None) -> Draft:
@@ -552,8 +551,13 @@ class IrMailServer(models.Model):
 
 
 def _set_mailbox(message, name, header):
-    """Write a header with one mailbox (:class:`~..routing.MailboxHeader`) into a message."""
+    """Write a header with one mailbox into a message.
+
+    :param header: a :class:`~..routing.MailboxHeader`; None: the message shall have none
+    """
     del message[name]
+    if header is None:
+        return
     # a message of the old policy would encode the address along with the name
     message[name] = header if isinstance(message.policy, EmailPolicy) else header.encoded
 

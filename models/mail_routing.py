@@ -1,4 +1,3 @@
-import dataclasses
 import weakref
 
 from odoo import _, api, models, tools
@@ -215,18 +214,14 @@ class MailRouting(models.AbstractModel):
         """Give the facts with the servers that may be used here.
 
         Other addons withhold servers by overriding native's ``_find_mail_server``, such as the
-        production server from a staging database. Where none does, these are all.
+        production server from a staging database. Where none does, these are all. While nothing
+        asks for more than native, they are what native judges by.
         """
-        usable = self.env["ir.mail_server"]._usable_server_ids()
-        return self._get_facts() if usable is None else self._facts_with_servers(usable)
-
-    @api.model
-    @tools.ormcache("server_ids")
-    def _facts_with_servers(self, server_ids):
         facts = self._get_facts()
-        return dataclasses.replace(
-            facts, servers=tuple(server for server in facts.servers if server.id in server_ids)
-        )
+        if not self._is_active():
+            return facts.without_options()
+        usable = self.env["ir.mail_server"]._usable_server_ids()
+        return facts if usable is None else facts.with_servers(usable)
 
     @api.model
     def _decide(self, draft: Draft) -> Route:

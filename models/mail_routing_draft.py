@@ -198,7 +198,9 @@ class MailRoutingDraft(models.AbstractModel):
                 return_path=_return_path(row.get("headers")),
             )
             if not draft.reply_to or self._is_natives_reply_to(draft, row):
-                to_author = bool(row.get("reply_to_force_new"))
+                # while nothing is set, native sends a mail without one as it is
+                untouched = row.get("id") and not self._is_active()
+                to_author = bool(row.get("reply_to_force_new") or untouched)
                 draft = dataclasses.replace(draft, reply_to="", answers_to_author=to_author)
                 if not to_author:
                     lacking.append(number)
@@ -246,7 +248,7 @@ class MailRoutingDraft(models.AbstractModel):
                 name, address = parse_mailbox(answers[key] or "")
                 drafts[number] = dataclasses.replace(
                     drafts[number],
-                    answer=address,
+                    answer=ascii_address(address) or address,
                     answer_name=name,
                     document_alias=aliases.get(key, ""),
                 )

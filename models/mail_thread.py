@@ -22,14 +22,14 @@ class MailThread(models.AbstractModel):
             records = self
             if not self and kwargs.get("model") in self.env and kwargs.get("res_id"):
                 records = self.env[kwargs["model"]].browse(kwargs["res_id"])
-            if len(records) == 1:
+            if len(records) <= 1:
                 author_id, email_from = self._message_compute_author(
                     kwargs.get("author_id"), kwargs.get("email_from"), raise_on_email=False
                 )
                 kwargs["reply_to"] = self.env["mail.message"]._get_reply_to(
                     {
-                        "model": records._name,
-                        "res_id": records.id,
+                        "model": records._name if records else None,
+                        "res_id": records.ids[0] if records else None,
                         "author_id": author_id,
                         "email_from": email_from,
                         "mail_server_id": kwargs.get("mail_server_id"),

@@ -183,6 +183,7 @@ class Facts:
     :param config_server: the server of Odoo's configuration file, used where the database has none
     :param mailbox: login of the first confirmed incoming server without a company
     :param mailboxes: logins of all confirmed incoming servers
+    :param native: whether the decision is native Odoo's, which asks of no address whether it exists
     """
 
     settings: Settings = field(default_factory=Settings)
@@ -192,6 +193,7 @@ class Facts:
     config_server: Server | None = None
     mailbox: str = ""
     mailboxes: Sequence[str] = ()
+    native: bool = False
 
     def without_options(self) -> "Facts":
         """Give the facts as they were without this addon: what native Odoo would judge by."""
@@ -201,9 +203,19 @@ class Facts:
             companies=(),
             domains=(),
             servers=tuple(replace(s, company_id=None, policy="default") for s in self.servers),
-            # native asks of no address whether it exists
-            mailboxes=(*self.mailboxes, self.settings.notification),
+            native=True,
         )
+
+    def with_servers(self, server_ids: frozenset[int]) -> "Facts":
+        """Give the facts as they are with these of the servers alone."""
+        if server_ids not in self._with_servers:
+            servers = tuple(server for server in self.servers if server.id in server_ids)
+            self._with_servers[server_ids] = replace(self, servers=servers)
+        return self._with_servers[server_ids]
+
+    @cached_property
+    def _with_servers(self) -> dict[frozenset[int], "Facts"]:
+        return {}
 
     @cached_property
     def company(self) -> dict[int, Company]:
@@ -350,7 +362,7 @@ class Facts:
     def usable_notification(self, domain: Domain | None) -> str:
         """Give the default sender of a domain if mail to it arrives, else ``""``."""
         address = self.notification_address(domain)
-        return address if self.arrives(address) else ""
+        return address if self.native or self.arrives(address) else ""
 
     def arrives(self, address: str) -> bool:
         """Tell whether mail to an address that Odoo made up would arrive anywhere.

@@ -52,8 +52,11 @@ class Route:
         return MailboxHeader(self.from_name, self.from_address)
 
     def reply_to_header(self) -> MailboxHeader | None:
-        """Make the Reply-To header that the message lacks; None: it has its own."""
-        if self.reply_name is None or not self.reply_to:
+        """Make the Reply-To header that the message lacks; None where there is nobody to answer.
+
+        To be asked only where the message has none of its own: ``reply_name`` is not None.
+        """
+        if not self.reply_to:
             return None
         return MailboxHeader(self.reply_name, self.reply_to, "Reply-To")
 
@@ -111,10 +114,12 @@ def decide(draft: Draft, facts: Facts) -> Route:
             ),
             restricted=True,
         )
+    written = address
     if not from_stays:
         notification = facts.usable_notification(home)
         if notification and notification.lower() != address.lower():
-            name, address = name or address.partition("@")[0], notification
+            name = name or clean_name(address.partition("@")[0])
+            address = notification
             reasons.append(Reason("from_notification", {"address": address, "server": server.name}))
         elif address and not _matches(address, server.from_filter):
             values = {"address": address, "server": server.name, "filter": server.from_filter}
@@ -123,12 +128,15 @@ def decide(draft: Draft, facts: Facts) -> Route:
         address = server.sender_address
         reasons.append(Reason("from_server", {"address": address, "server": server.name}))
     mail_from, envelope_reason = _envelope(draft, address, server, home, facts)
+    if envelope_reason.rule == "envelope_from" and _matches(written, server.from_filter):
+        # without a bounce address native leaves the envelope to the author, whoever From names
+        mail_from = written if facts.native else mail_from
     return Route(
         server=server,
         from_name=name,
         from_address=address,
         mail_from=mail_from,
-        return_path=mail_from,
+        return_path=(facts.native and facts.bounce_address(None)) or mail_from,
         reply_to=reply_to,
         reply_name=reply_name,
         reasons=(*reasons, envelope_reason, reply_reason),
@@ -382,5 +390,5 @@ def _display(name: str, address: str, company: Company | None, facts: Facts) -> 
     if style == "name_company" and company and company.name:
         return clean_name(f"{name or address} via {company.name}")
     if style == "name_address" and name and address:
-        return f"{name} ({address})"
-    return name or address
+        return clean_name(f"{name} ({address})")
+    return clean_name(name or address)

@@ -1,4 +1,4 @@
-"""Random set-ups: companies, domains, options, servers, people, and the mail that one of them writes.
+"""Random set-ups: companies, domains, options, servers, people, and a mail that one of them writes.
 
 A set-up is plain data, the same for the same seed, and survives JSON: a failure prints it, and
 ``make test-truth ARGS="--setup FILE"`` plays it again. What is named in it and is not there counts
@@ -189,9 +189,7 @@ def is_untouched(setup):
         and not setup["settings"]["restrict_username"]
         and not setup["domains"]
         and all(row == nothing for row in options)
-        and all(
-            row["company"] is None and row["policy"] == "default" for row in setup["servers"]
-        )
+        and all(row["company"] is None and row["policy"] == "default" for row in setup["servers"])
     )
 
 
@@ -282,7 +280,11 @@ class _Maker:
                     "company": company,
                     "catch_all": self.one("default", "default", "yes", "no"),
                     "default_from": self.one(
-                        "notifications", "notifications", "notifications", None, f"robot@{name}",
+                        "notifications",
+                        "notifications",
+                        "notifications",
+                        None,
+                        f"robot@{name}",
                         "robot@group.com",
                     ),  # fmt: skip
                     "bounce": bounce,
