@@ -7,11 +7,13 @@ from . import (
     test_faults,
     test_incoming,
     test_mailbox_setup,
+    test_readme_example,
     test_refusals,
     test_restricted_sending,
     test_sent,
     test_settings,
     test_tours,
+    test_truth,
     test_untouched,
     test_whose_mail_it_is,
 )
