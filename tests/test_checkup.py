@@ -170,7 +170,7 @@ class TestOneClickCure(MailRoutingCase):
     @mute_logger(*QUIET)
     def test_other_failures_have_no_such_cure(self):
         provider = self.provider(rule="any")
-        self.mail_server(provider, from_filter="odoomommy.com")
+        self.mail_server(provider)
         provider.fail("rcpt", "550 5.1.1 no such user")
         mail = self.mail()
         mail.send()

@@ -50,10 +50,10 @@ class TwoCompaniesCase(MailRoutingCase):
         self.provider_a = self.provider({"kevin@a.com": "secret"}, "any")
         self.provider_b = self.provider({"kevin@b.com": "secret", "lee@b.com": "secret"}, "any")
         self.server_a = self.mail_server(
-            self.provider_a, "kevin@a.com", name="A SMTP", company_id=self.a.id, from_filter="a.com"
+            self.provider_a, "kevin@a.com", name="A SMTP", company_id=self.a.id
         )
         self.server_b = self.mail_server(
-            self.provider_b, "kevin@b.com", name="B SMTP", company_id=self.b.id, from_filter="b.com"
+            self.provider_b, "kevin@b.com", name="B SMTP", company_id=self.b.id
         )
 
     def run_queue(self, company=None):
@@ -262,7 +262,6 @@ class TestCompanies(TwoCompaniesCase):
         self.assertEqual((self.provider_a.logins, self.provider_b.logins), (0, 1))
 
     def test_test_connection_tries_the_senders_of_the_servers_company(self):
-        self.server_b.from_filter = False
         self.env.user.email = "admin@a.com"
         self.server_b.with_company(self.a).test_smtp_connection()
         self.assertIn("MAIL", [verb for _session, verb in self.provider_b.commands])
@@ -304,7 +303,6 @@ class TestCompanies(TwoCompaniesCase):
     def test_a_domain_of_ones_own_script_in_general_settings(self):
         self.env["ir.config_parameter"].set_param("mail.catchall.domain", "bücher.example")
         self.b.alias_domain_id = False
-        self.server_b.from_filter = False
         self.mail(email_from="zy@x.com", model="res.partner", res_id=self.of_b.id).send()
         self.assertEqual(self.one_mail(self.provider_b).mail_from, "bounce@xn--bcher-kva.example")
 
@@ -342,7 +340,9 @@ class TestCompanies(TwoCompaniesCase):
     def test_one_session_for_all_senders_of_a_server(self):
         for number in range(20):
             document, domain = ((self.of_a, "a.com"), (self.of_b, "b.com"))[number % 2]
-            self.mail(email_from=f"u{number}@{domain}", model="res.partner", res_id=document.id)
+            self.mail(
+                email_from=f"user{number}@{domain}", model="res.partner", res_id=document.id
+            )
         self.run_queue()
         self.assertEqual(len(self.provider_a.mails), 10)
         self.assertEqual(len(self.provider_b.mails), 10)

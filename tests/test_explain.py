@@ -38,8 +38,9 @@ class TestExplain(TwoCompaniesCase):
         wizard.company_id = self.b
         self.assertEqual(wizard.mail_server_id, self.server_b)
         self.assertEqual(wizard.header_from, "Ziying <zy@b.com>")
-        # nobody's address is not moved: it says itself whose the mail is
-        wizard.email_from = "News <news@a.com>"
+
+    def test_a_typed_sender_who_is_no_colleague_is_of_the_company_of_his_domain(self):
+        wizard = self.explain(company_id=self.b.id, email_from="News <news@a.com>")
         self.assertEqual(wizard.mail_server_id, self.server_a)
         self.assertEqual(wizard.header_from, "News <news@a.com>")
 
@@ -74,15 +75,15 @@ class TestExplain(TwoCompaniesCase):
         self.server_a.sequence = 1
         wizard = self.explain(res_model="res.partner", res_id=self.of_b.id)
         self.assertIn("A SMTP", wizard.native)
-        # A's server lets no bounce@odoomommy.com out, so native falls back on From
-        self.assertIn("MAIL FROM: zy@a.com", wizard.native)
-        self.assertIn("From: 慕容紫英 <zy@a.com>", wizard.native)
+        # native puts its notification address in every author's place
+        self.assertIn("MAIL FROM: bounce@odoomommy.com", wizard.native)
+        self.assertIn("From: 慕容紫英 <notifications@odoomommy.com>", wizard.native)
         self.assertIn("catchall@odoomommy.com", wizard.native)
 
     def test_untouched_it_explains_native(self):
         provider = self.provider(rule="any")
         self.env["ir.mail_server"].search([]).write({"active": False})
-        self.mail_server(provider, from_filter="odoomommy.com")
+        self.mail_server(provider)
         wizard = self.explain(user_id=self.lingsha.id, company_id=self.company.id)
         self.post()
         self.assertAsSent(wizard, self.one_mail(provider))

@@ -127,7 +127,7 @@ class TestSettings(MailRoutingCase):
 
     def test_a_change_holds_for_the_next_mail(self):
         provider = self.provider(rule="any")
-        self.mail_server(provider, from_filter="odoomommy.com")
+        self.mail_server(provider)
         self.post()
         self.settings(mail_restrict_username=True)
         self.post()
@@ -135,5 +135,5 @@ class TestSettings(MailRoutingCase):
         self.post()
         self.assertEqual(
             [mail.header_from for mail in provider.mails],
-            ["lingsha.han@odoomommy.com", "kevin@odoomommy.com", "lingsha.han@odoomommy.com"],
+            ["notifications@odoomommy.com", "kevin@odoomommy.com", "notifications@odoomommy.com"],
         )
