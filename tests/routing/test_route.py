@@ -336,7 +336,7 @@ facts_of_any_kind = st.builds(
             catch_all=st.sampled_from(["default", "yes", "no"]),
         ),
         max_size=3,
-        unique_by=lambda domain: domain.id,
+        unique_by=(lambda domain: domain.id, lambda domain: domain.name),
     ).map(tuple),
     servers=st.lists(
         st.builds(
