@@ -1,31 +1,36 @@
 from odoo import api, models
 
-PREFIX = "mail_company_routing."
+from .mail_routing import OPTIONS, PARAMETERS
 
 
 class IrConfigParameter(models.Model):
-    """Options of this addon are parameters: a change of one may end native behaviour."""
+    """Parameters that a route depends on are facts; the options among them may end native."""
 
     _inherit = "ir.config_parameter"
 
     @api.model_create_multi
     def create(self, vals_list):
         records = super().create(vals_list)
-        records._forget_routing_facts()
+        self._forget_routing_facts(records.mapped("key"))
         return records
 
     def write(self, vals):
+        keys = self.mapped("key")
         result = super().write(vals)
-        self._forget_routing_facts()
+        self._forget_routing_facts([*keys, vals.get("key")])
         return result
 
     def unlink(self):
-        ours = any(parameter.key.startswith(PREFIX) for parameter in self)
+        keys = self.mapped("key")
         result = super().unlink()
-        if ours:
-            self.env["mail.routing"]._forget_facts()
+        self._forget_routing_facts(keys)
         return result
 
-    def _forget_routing_facts(self):
-        if any(parameter.key.startswith(PREFIX) for parameter in self):
+    @api.model
+    def _forget_routing_facts(self, keys):
+        """Have the facts gathered anew, if any of these parameters is one of them."""
+        if not set(OPTIONS).isdisjoint(keys):
             self.env["mail.routing"]._forget_facts()
+        elif not set(PARAMETERS).isdisjoint(keys):
+            # what untouched Odoo sets too: whether it is untouched does not depend on it
+            self.env["mail.routing"]._forget_facts("facts")

@@ -1,6 +1,8 @@
-import weakref
+from contextlib import closing, contextmanager
 
-from odoo import _, api, models, tools
+from psycopg2.errors import LockNotAvailable
+
+from odoo import SUPERUSER_ID, _, api, models, tools
 from odoo.tools import str2bool
 
 from ..routing import (
@@ -16,6 +18,29 @@ from ..routing import (
 )
 
 SENDER_NAME_FORMATS = ("name_address", "name", "name_company")
+
+#: the parameters of the two switches of General Settings
+OPTIONS = ("mail_company_routing.catch_all", "mail_company_routing.restrict_username")
+#: all parameters that a route depends on
+PARAMETERS = (
+    *OPTIONS,
+    "mail_company_routing.sender_name_format",
+    "mail.bounce.alias",
+    "mail.catchall.alias",
+    "mail.catchall.domain",
+    "mail.default.from",
+    "mail.default.from_filter",
+)
+
+#: no view: see ``mail.routing._view``
+NOWHERE = object()
+
+
+class OwnView:
+    """What one transaction alone sees of the facts, until a part of it is undone.
+
+    It is a key of the ormcache that nobody else can have.
+    """
 
 
 class MailRouting(models.AbstractModel):
@@ -34,70 +59,144 @@ class MailRouting(models.AbstractModel):
         """Tell whether any option, server or domain asks for other than native behaviour.
 
         An untouched database must not pay a query for this, not even after its caches have been
-        cleared. So "native" is remembered beside the caches, for the registry's present cache
-        sequence: whoever changes a fact forgets it here, and changes the sequence for the others.
+        cleared. So "native" is remembered beside the caches, for the view it was found in.
         """
         registry = self.env.registry
-        sequence = registry.cache_sequence
-        if sequence is not None and getattr(registry, "mail_routing_native_at", None) == sequence:
+        view = self._view("activity")
+        if getattr(registry, "mail_routing_native_in", NOWHERE) == view:
             return False
-        active = self._asks_for_more_than_native()
-        if not active and not getattr(registry, "mail_routing_changing", None):
-            registry.mail_routing_native_at = sequence
+        active = self._seen("activity", self._asks_for_more_than_native)
+        if not active and not isinstance(view, OwnView):
+            registry.mail_routing_native_in = view
         return active
 
     @api.model
-    @tools.ormcache()
-    def _asks_for_more_than_native(self):
+    @tools.ormcache("view")
+    def _asks_for_more_than_native(self, view):
         """Ask the database, past the records' cache: native's own reads stay what they are."""
-        settings = self._gather_options()
-        if settings["restrict_username"] or not settings["catch_all"]:
-            return True
-        for model in ("mail.alias.domain", "ir.mail_server", "res.company"):
-            self.env[model].flush_model(self.env[model]._routing_fields)
-        self.env.cr.execute(
-            """
-            SELECT EXISTS (SELECT 1 FROM mail_alias_domain WHERE active)
-                OR EXISTS (
-                    SELECT 1 FROM ir_mail_server
-                    WHERE active AND (company_id IS NOT NULL OR sender_policy <> 'default')
-                )
-                OR EXISTS (
-                    SELECT 1 FROM res_company
-                    WHERE alias_domain_id IS NOT NULL
-                        OR reply_to_by_company
-                        OR email_from_by_company
-                        OR mail_server_by_domain
-                        OR mail_server_by_reply_to
-                )
-            """
-        )
-        return self.env.cr.fetchone()[0]
+        with self._reader(view) as reader:
+            settings = reader._gather_options()
+            if settings["restrict_username"] or not settings["catch_all"]:
+                return True
+            for model in ("mail.alias.domain", "ir.mail_server", "res.company"):
+                reader.env[model].flush_model(self.env[model]._routing_fields)
+            reader.env.cr.execute(
+                """
+                SELECT EXISTS (SELECT 1 FROM mail_alias_domain WHERE active)
+                    OR EXISTS (
+                        SELECT 1 FROM ir_mail_server
+                        WHERE active AND (company_id IS NOT NULL OR sender_policy <> 'default')
+                    )
+                    OR EXISTS (
+                        SELECT 1 FROM res_company
+                        WHERE alias_domain_id IS NOT NULL
+                            OR reply_to_by_company
+                            OR email_from_by_company
+                            OR mail_server_by_domain
+                            OR mail_server_by_reply_to
+                    )
+                """
+            )
+            return reader.env.cr.fetchone()[0]
+
+    # ------------------------------------------------------------
+    # Facts: who sees which
+    # ------------------------------------------------------------
 
     @api.model
-    def _forget_facts(self):
-        """Have the facts gathered anew, here now and elsewhere once this is committed."""
+    def _view(self, kind):
+        """Give the key under which facts that this transaction may see are kept in the ormcache.
+
+        Everybody shares one view, which lasts until the next change is announced: every worker
+        counts those in ``cache_sequence``. Whoever has changed facts and not committed yet has an
+        :class:`OwnView`, and so has an installation, whose tables nobody else sees yet.
+
+        :param kind: ``facts``; or ``activity``, for those that may end native behaviour
+        """
         registry = self.env.registry
-        cursor = self.env.cr
-        if not hasattr(registry, "mail_routing_changing"):
-            # the cursors that have changed facts and neither committed nor rolled back
-            registry.mail_routing_changing = weakref.WeakSet()
-        changing = registry.mail_routing_changing
+        if not registry.ready:
+            return self._own_views(kind)[kind]
+        own = getattr(self.env.transaction, "mail_routing_views", {})
+        return own.get(kind) or registry.cache_sequence
 
-        def forget():
-            registry.mail_routing_native_at = None
-            registry.clear_caches()
+    @api.model
+    def _seen(self, kind, read, *args):
+        """Read what this transaction may see.
 
-        def settle():
-            changing.discard(cursor)
-            # another thread may have gathered the former ones in between
-            forget()
+        :param kind: as of :meth:`_view`
+        :param read: method that takes a view, and the other arguments
+        """
+        try:
+            return read(self._view(kind), *args)
+        except LockNotAvailable:  # by this transaction, it may be: one that changes the tables
+            return read(self._own_views(kind)[kind], *args)
 
-        forget()
-        if cursor not in changing:
-            changing.add(cursor)
-            cursor.postcommit.add(settle)
+    @api.model
+    def _forget_facts(self, *kinds):
+        """Have the facts gathered anew: here at once, elsewhere as soon as this is committed.
+
+        :param kinds: as of :meth:`_view`; none: all
+        """
+        kinds = kinds or ("facts", "activity")
+        self._own_views(*kinds).update({kind: OwnView() for kind in kinds})
+        self._drop_shared_facts()  # in Odoo's test mode others share the transaction
+
+    @api.model
+    def _own_views(self, *kinds):
+        """Give this transaction views of its own, until it is committed or rolled back.
+
+        :param kinds: as of :meth:`_view`, of those that it has at least
+        :return: dict of kind -> :class:`OwnView`
+        """
+        cursor, transaction = self.env.cr, self.env.transaction
+        views = getattr(transaction, "mail_routing_views", None)
+        if views is None:
+            views = transaction.mail_routing_views = {}
+            clear = transaction.clear
+
+            def clear_views():
+                # Odoo clears the records whenever a part of the transaction is undone
+                clear()
+                views.update({kind: OwnView() for kind in views})
+
+            def settle():
+                del transaction.mail_routing_views, transaction.clear
+                self._drop_shared_facts()
+
+            def announce():
+                settle()
+                registry = transaction.registry
+                if registry.ready:  # else Odoo announces the whole registry when it is
+                    registry.signal_changes()
+
+            transaction.clear = clear_views
+            cursor.postcommit.add(announce)
             cursor.postrollback.add(settle)
+        for kind in kinds:
+            views.setdefault(kind, OwnView())
+        return views
+
+    @api.model
+    def _drop_shared_facts(self):
+        registry = self.env.registry
+        registry.mail_routing_native_in = NOWHERE
+        registry.clear_caches()
+
+    @api.model
+    @contextmanager
+    def _reader(self, view):
+        """Give the ``mail.routing`` that reads the facts of a view.
+
+        The shared ones are read in a transaction of their own: this one may have begun before the
+        last change was committed, and what it sees would stay with everybody.
+        """
+        if isinstance(view, OwnView):
+            yield self.with_user(SUPERUSER_ID).with_context({})
+            return
+        with closing(self.pool.cursor()) as cr:
+            # a lock that this very thread holds would be waited for for ever
+            cr.execute("SET LOCAL lock_timeout = '1s'")
+            yield self.with_env(self.env(cr=cr, user=SUPERUSER_ID, context={}))
 
     @api.model
     def _get_facts(self):
@@ -106,7 +205,9 @@ class MailRouting(models.AbstractModel):
         :return: :class:`~..routing.Facts`, shared and immutable
         """
         config = tools.config
-        return self._gather_facts(
+        return self._seen(
+            "facts",
+            self._facts_in,
             config.get("smtp_server") or "",
             config.get("smtp_user") or "",
             config.get("from_filter") or "",
@@ -114,7 +215,13 @@ class MailRouting(models.AbstractModel):
         )
 
     @api.model
-    @tools.ormcache("smtp_server", "smtp_user", "from_filter", "email_from")
+    @tools.ormcache("view", "smtp_server", "smtp_user", "from_filter", "email_from")
+    def _facts_in(self, view, smtp_server, smtp_user, from_filter, email_from):
+        """Give the facts of a view; the others are those of Odoo's configuration file."""
+        with self._reader(view) as reader:
+            return reader._gather_facts(smtp_server, smtp_user, from_filter, email_from)
+
+    @api.model
     def _gather_facts(self, smtp_server, smtp_user, from_filter, email_from):
         """Read the facts; the arguments are those of Odoo's configuration file."""
         mailboxes = self._gather_mailboxes()
@@ -129,31 +236,47 @@ class MailRouting(models.AbstractModel):
         )
 
     @api.model
-    def _gather_options(self):
+    def _gather_parameters(self, keys):
+        """Read parameters past Odoo's cache of them, which may hold what is not committed.
+
+        :return: dict of key -> value, of those that are set
+        """
+        parameters = self.env["ir.config_parameter"].sudo()
+        parameters.flush_model(["key", "value"])
+        self.env.cr.execute(
+            "SELECT key, value FROM ir_config_parameter WHERE key IN %s", [tuple(keys)]
+        )
+        return dict(self.env.cr.fetchall())
+
+    @api.model
+    def _gather_options(self, parameters=None):
         """Give the two switches of General Settings."""
-        get_param = self.env["ir.config_parameter"].sudo().get_param
+        if parameters is None:
+            parameters = self._gather_parameters(OPTIONS)
+        catch_all, restrict_username = (parameters.get(key) or "" for key in OPTIONS)
         return {
-            "catch_all": str2bool(get_param("mail_company_routing.catch_all", "True"), True),
-            "restrict_username": str2bool(
-                get_param("mail_company_routing.restrict_username", "False"), False
-            ),
+            "catch_all": str2bool(catch_all or "True", True),
+            "restrict_username": str2bool(restrict_username or "False", False),
         }
 
     @api.model
     def _gather_settings(self):
-        get_param = self.env["ir.config_parameter"].sudo().get_param
-        name_format = get_param("mail_company_routing.sender_name_format")
+        parameters = self._gather_parameters(PARAMETERS)
+        name_format = parameters.get("mail_company_routing.sender_name_format")
+        catchall_domain = parameters.get("mail.catchall.domain") or ""
+        # as native's _get_default_from_address
+        notification = parameters.get("mail.default.from") or ""
+        if notification and "@" not in notification:
+            notification = f"{notification}@{catchall_domain}" if catchall_domain else ""
         return Settings(
-            **self._gather_options(),
+            **self._gather_options(parameters),
             sender_name_format=(
                 name_format if name_format in SENDER_NAME_FORMATS else "name_address"
             ),
-            catchall_domain=filter_domain(get_param("mail.catchall.domain") or ""),
-            catchall_alias=get_param("mail.catchall.alias") or "",
-            bounce_alias=get_param("mail.bounce.alias") or "",
-            notification=ascii_address(
-                self.env["ir.mail_server"]._get_default_from_address() or ""
-            ).lower(),
+            catchall_domain=filter_domain(catchall_domain),
+            catchall_alias=parameters.get("mail.catchall.alias") or "",
+            bounce_alias=parameters.get("mail.bounce.alias") or "",
+            notification=ascii_address(notification or tools.config.get("email_from") or "").lower(),
         )
 
     @api.model
@@ -192,12 +315,8 @@ class MailRouting(models.AbstractModel):
     @api.model
     def _config_server(self, smtp_server, smtp_user, from_filter, email_from):
         """The server of the configuration file; it follows General Settings with its user."""
-        from_filter = (
-            self.env["ir.config_parameter"]
-            .sudo()
-            .get_param("mail.default.from_filter", from_filter)
-            or ""
-        )
+        key = "mail.default.from_filter"
+        from_filter = self._gather_parameters([key]).get(key) or from_filter
         login = next(
             (text for text in (smtp_user, from_filter, email_from) if is_address(text)), ""
         )

@@ -46,7 +46,7 @@ class TestUntouched(MailRoutingCase):
         self.mail_server(provider)
         routing = type(self.env["mail.routing"])
         # as in a process that finds these settings committed
-        self.registry.mail_routing_changing.clear()
+        self.env.transaction.mail_routing_views.clear()
         self.assertActive(False)
 
         def asked(records, *args):
