@@ -3,9 +3,11 @@ import functools
 import socket
 from imaplib import IMAP4
 
-from odoo import fields, models, release
+from odoo import _, fields, models, release
 
 from odoo.addons.mail.models.fetchmail import MAIL_TIMEOUT
+
+from .credentials import ImapLogin
 
 
 @functools.wraps(IMAP4._create_socket)
@@ -43,6 +45,14 @@ class FetchmailServer(models.Model):
         NetEase refuses to open the mailbox of whoever does not: "SELECT Unsafe Login. Please
         contact kefu@188.com for help".
         """
+        ImapLogin(
+            connection,
+            _(
+                "The server of %s takes no letters beyond ASCII in a username or password. Choose a"
+                " password without them.",
+                self.name,
+            ),
+        )
         result = super()._imap_login(connection)
         imap = getattr(connection, "__obj__", connection)  # Odoo's wrapper has methods alone
         if "ID" in getattr(imap, "capabilities", ()):

@@ -20,6 +20,7 @@ from ..routing import (
     parse_mailbox,
     recognise_refusal,
 )
+from .credentials import can_be_sent, smtp_login
 from .smtp_session import Delivery
 
 #: where ``_find_mail_server`` is native's or ours
@@ -226,6 +227,27 @@ class IrMailServer(models.Model):
             connection.mail_server_id = mail_server_id or None
             connection.mail_server_named = named
         return connection
+
+    def _smtp_login(self, connection, smtp_user, smtp_password):
+        """Log in with letters of any script, and let no text carry what was sent."""
+        login = super()._smtp_login
+        if self and self.smtp_authentication != "login":
+            login(connection, smtp_user, smtp_password)  # a module's own way, such as OAuth
+            return
+        if not can_be_sent(smtp_user, smtp_password):
+            raise smtplib.SMTPException(
+                _(
+                    "The username or the password of %s holds a character that no login can carry."
+                    " Enter it again.",
+                    self.name or connection._host,
+                )
+            )
+        smtp_login(
+            connection,
+            smtp_user,
+            smtp_password,
+            lambda: login(connection, smtp_user, smtp_password),
+        )
 
     def send_email(self, message, mail_server_id=None, *args, **kwargs):
         """Decide the route of a mail that is sent directly, and explain a refusal."""

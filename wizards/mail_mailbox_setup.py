@@ -9,12 +9,15 @@ from email.utils import make_msgid
 from imaplib import IMAP4
 
 from markupsafe import Markup
+from psycopg2 import OperationalError
 
 from odoo import _, api, fields, models
 from odoo.exceptions import RedirectWarning, UserError, ValidationError
+from odoo.service.model import PG_CONCURRENCY_ERRORS_TO_RETRY
 
 from odoo.addons.mail.models.fetchmail import IMAP4Connection, POP3Connection
 
+from ..models.credentials import hide
 from ..models.ir_mail_server import words_of
 from ..routing import Draft, ascii_address, domain_of, is_address
 
@@ -270,18 +273,66 @@ class MailMailboxSetup(models.TransientModel):
     # Setting up
     # ------------------------------------------------------------
 
-    def action_setup(self):
-        """Make or update the servers, try them, keep them if all went well; show each step."""
+    def action_setup(self, password=None):
+        """Make or update the servers, try them, keep them if all went well; show each step.
+
+        The trial sends a mail, so it has a transaction of its own that Odoo does not repeat. The
+        one of the request holds nothing any more; where it is repeated all the same, the mailbox is
+        not tried again.
+
+        :param password: the form hands it over here, so that it is never in the wizard's table; a
+            password in there is taken out before anything can go wrong
+        :raises UserError: where the input will not do, or somebody else changed the same
+        """
         self.ensure_one()
-        self._check_input()
-        password, self.password = self.password, False  # nothing is kept of it here
+        tried = self.env.transaction.__dict__.setdefault("mail_mailbox_tried", set())
+        stored = self._take_password()
+        repeated = not stored and (self.id in tried or (self.result and not password))
+        if not repeated:
+            self.env.cr.postrollback.add(lambda: tried.add(self.id))
+            try:
+                with self._aside() as env:
+                    self.with_env(env)._set_up(stored or password)
+            except OperationalError as error:
+                if error.pgcode not in PG_CONCURRENCY_ERRORS_TO_RETRY:
+                    raise
+                raise UserError(
+                    _(
+                        "Somebody changed the same settings at the same time, so nothing was kept."
+                        " Set the mailbox up once more."
+                    )
+                ) from error
+            self.invalidate_recordset()
+        return {
+            "type": "ir.actions.act_window",
+            "name": _("Set Up a Mailbox"),
+            "res_model": self._name,
+            "res_id": self.id,
+            "view_mode": "form",
+            "views": [(False, "form")],  # the form asks for it itself, not by a button
+            "target": "new",
+        }
+
+    def _take_password(self):
+        """Give the password, which is in the table no more, whatever happens then."""
+        password, self.password = self.password, False
         self.flush_recordset()
+        if not self._in_test():
+            self.env.cr.commit()  # pylint: disable=invalid-commit
+        return password
+
+    def _set_up(self, password):
+        """Make or update the servers, try them, keep them if all went well.
+
+        :param password: of the mailbox
+        """
+        self._check_input(password)
         trial = None
         try:
             with self.env.cr.savepoint():
                 outgoing, incoming = self._make_records(password)
                 trial = Trial(self._titles(outgoing, incoming), self._tell_progress)
-                self._try(outgoing, incoming, trial)
+                self._try(outgoing, incoming, trial, password)
         except StepFailed:
             self.succeeded = False
         else:
@@ -293,17 +344,8 @@ class MailMailboxSetup(models.TransientModel):
             answers = _("Answers go to %s", self._decide(outgoing).reply_to or self.email)
             lines.append(_line(_step(answers, state="told")))
         self.result = Markup("<ul class='list-unstyled'>%s</ul>") % Markup("").join(lines)
-        return {
-            "type": "ir.actions.act_window",
-            "name": _("Set Up a Mailbox"),
-            "res_model": self._name,
-            "res_id": self.id,
-            "view_mode": "form",
-            "views": [(False, "form")],  # the form asks for it itself, not by a button
-            "target": "new",
-        }
 
-    def _check_input(self):
+    def _check_input(self, password):
         if self.oauth_module:
             raise RedirectWarning(
                 _(
@@ -320,7 +362,7 @@ class MailMailboxSetup(models.TransientModel):
             )
         if not is_address(self.email):
             raise ValidationError(_("Email Address: '%s' is no e-mail address.", self.email))
-        if not self.password:
+        if not password:
             raise ValidationError(_("Password or Authorization Code: fill it in."))
         if not self.smtp_host:
             raise ValidationError(_("SMTP Host: fill it in; none is known of this provider."))
@@ -342,7 +384,6 @@ class MailMailboxSetup(models.TransientModel):
             "smtp_encryption": self.smtp_encryption,
             "smtp_authentication": "login",
             "smtp_user": self.login,
-            "smtp_pass": password,
             "sender_address": email,
             "sender_policy": "login" if self.restricted else "any",
             "company_id": self.company_id.id if self._many_companies() else False,
@@ -352,6 +393,7 @@ class MailMailboxSetup(models.TransientModel):
             outgoing.write(values)
         else:
             outgoing = outgoing.create({"name": self.email, **values})
+        self._fill_in(outgoing, "smtp_pass", password)
         incoming = self._make_incoming(password)
         self._make_options()
         return outgoing, incoming
@@ -366,7 +408,6 @@ class MailMailboxSetup(models.TransientModel):
             "port": self.incoming_port,
             "is_ssl": self.incoming_ssl,
             "user": self.login,
-            "password": password,
             "company_id": self.company_id.id if self._many_companies() else False,
             "active": True,
         }
@@ -374,7 +415,18 @@ class MailMailboxSetup(models.TransientModel):
             incoming.write(values)
         else:
             incoming = incoming.create({"name": self.email, **values})
+        self._fill_in(incoming, "password", password)
         return incoming
+
+    @staticmethod
+    def _fill_in(server, field, password):
+        """Write the password of a server, in a statement that does not fail.
+
+        Odoo logs those that do, with all that is in them. By now the row is this transaction's.
+        """
+        server.flush_recordset()
+        server[field] = password
+        server.flush_recordset([field])
 
     def _make_options(self):
         """Domain and options that fit what the provider can do."""
@@ -431,11 +483,16 @@ class MailMailboxSetup(models.TransientModel):
             else:
                 table.create({"setup_id": self.id, "steps": json.dumps(steps)})
 
+    @staticmethod
+    def _in_test():
+        """Tell whether this is a test that keeps its transaction, as in native's mail queue."""
+        return getattr(threading.current_thread(), "testing", False)
+
     @contextmanager
     def _aside(self):
         """Give an environment whose work is committed at once."""
-        if getattr(threading.current_thread(), "testing", False):
-            yield self.env  # tests keep their transaction, as in native's mail queue
+        if self._in_test():
+            yield self.env
         else:
             with self.pool.cursor() as cr:
                 yield self.env(cr=cr)
@@ -478,16 +535,17 @@ class MailMailboxSetup(models.TransientModel):
         )
         return self.env["mail.routing"]._decide(draft)
 
-    def _try(self, outgoing, incoming, trial):
+    def _try(self, outgoing, incoming, trial, password):
         """Use the servers as Odoo will.
 
         :param trial: :class:`Trial`
+        :param password: no words that are shown hold it
         :raise StepFailed: at the first step that fails
         """
         sender = self.env["ir.mail_server"]
 
         def meaning(fallback):
-            return lambda error: self._meaning(error, outgoing, fallback)
+            return lambda error: self._meaning(error, outgoing, fallback, password)
 
         unreachable = _(
             "Check host, port and encryption on the page Servers, and that no firewall keeps Odoo"
@@ -536,10 +594,11 @@ class MailMailboxSetup(models.TransientModel):
         )
         connection.send_message(message, mail_from, [email])
 
-    def _meaning(self, error, outgoing, fallback):
+    def _meaning(self, error, outgoing, fallback, password):
         """Say what an error of a step means.
 
         :param fallback: what helps, if the words are not known
+        :param password: kept out of the words, which a server may repeat it in
         :return: (words, cure); None for an error that is no mail server's
         """
         of_servers = (
@@ -552,7 +611,7 @@ class MailMailboxSetup(models.TransientModel):
         )
         if not isinstance(error, of_servers):
             return None
-        words = words_of(error)
+        words = hide(words_of(error), password)
         cure = self.env["ir.mail_server"]._cure(error, words, outgoing._routing_fact())
         return words, cure or fallback
 

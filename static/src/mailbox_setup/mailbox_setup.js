@@ -22,17 +22,22 @@ export class MailboxSetupController extends FormController {
         onWillUnmount(() => this.stopFollowing());
     }
 
+    /** The password goes to the server with the call alone: it is never saved with the form. */
     async beforeExecuteActionButton(clickParams) {
-        const saved = await super.beforeExecuteActionButton(clickParams);
-        if (saved !== false && clickParams.name === "action_setup") {
-            await this.setUp(this.model.root.resId);
-            return false;
+        if (clickParams.name !== "action_setup") {
+            return super.beforeExecuteActionButton(clickParams);
         }
-        return saved;
+        const {password} = this.model.root.data;
+        await this.model.root.update({password: false});
+        const saved = await super.beforeExecuteActionButton(clickParams);
+        if (saved === false || !(await this.setUp(this.model.root.resId, password))) {
+            await this.model.root.update({password});
+        }
+        return false;
     }
 
     /** Silent: the web client would hide the steps behind "Loading" after three seconds. */
-    async setUp(resId) {
+    async setUp(resId, password) {
         this.follow(resId);
         try {
             const {context} = this.model.root;
@@ -40,14 +45,16 @@ export class MailboxSetupController extends FormController {
                 "mail.mailbox.setup",
                 "action_setup",
                 [[resId]],
-                {context}
+                {context, password}
             );
             this.stopFollowing();
             await this.action.doAction(result);
+            return true;
         } catch (error) {
             this.stopFollowing();
             // Shown as any other error; the buttons are to be enabled again all the same
             Promise.reject(error);
+            return false;
         }
     }
 

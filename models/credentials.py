@@ -1,0 +1,165 @@
+"""Logging in with any letters, and keeping what was sent out of every text.
+
+``smtplib`` and ``imaplib`` encode usernames and passwords as ASCII, and where that cannot be done
+their exception holds the password. Mail servers take UTF-8 (RFC 4616 2; for LOGIN and CRAM-MD5
+they do as for PLAIN).
+"""
+
+import base64
+import binascii
+import hmac
+import logging
+import smtplib
+from imaplib import IMAP4
+
+_logger = logging.getLogger(__name__)
+
+#: challenges that a server may give in one login
+MAX_CHALLENGES = 5
+
+#: letters of the shortest text that is taken for a secret: a shorter one is in any sentence
+SHORTEST = 4
+
+
+def can_be_sent(*texts):
+    """Tell whether some texts can be part of a login: UTF-8 without NUL (RFC 4616 2)."""
+    try:
+        return b"\0" not in "".join(texts).encode()
+    except UnicodeEncodeError:  # half a surrogate pair
+        return False
+
+
+def hide(text, *secrets):
+    """Take secrets out of a text, in all forms in which a server may have been told them.
+
+    :param text: text or bytes, such as a server's reply
+    :param secrets: such as a password; empty ones are ignored
+    """
+    if isinstance(text, bytes):
+        return hide(text.decode("utf-8", "surrogateescape"), *secrets).encode(
+            "utf-8", "surrogateescape"
+        )
+    forms = set()
+    for secret in secrets:
+        if secret and len(secret) >= SHORTEST:
+            raw = secret.encode("utf-8", "surrogatepass")
+            quoted = secret.replace("\\", "\\\\").replace('"', '\\"')  # as IMAP sends it
+            forms |= {secret, quoted, repr(secret)[1:-1], base64.b64encode(raw).decode()}
+    for form in sorted(forms, key=len, reverse=True):
+        text = text.replace(form, "***")
+    return text
+
+
+def without(error, *secrets):
+    """Give an exception of the same class whose words hold no secret; it has no context either."""
+    args = [hide(arg, *secrets) if isinstance(arg, str | bytes) else arg for arg in error.args]
+    return type(error)(*args)
+
+
+class SmtpLogin:
+    """The AUTH of an ``smtplib`` session, in UTF-8; what it sends is not logged.
+
+    It stands in for the session's own ``auth`` and ``auth_cram_md5``, so that ``login`` goes on
+    choosing the mechanism.
+
+    :param smtp: ``smtplib.SMTP``
+    """
+
+    def __init__(self, smtp):
+        self.smtp = smtp
+        self.sent = []  # the responses, as they went over the wire
+        smtp.auth = self.auth
+        smtp.auth_cram_md5 = self.auth_cram_md5
+
+    def auth(self, mechanism, authobject, *, initial_response_ok=True):
+        """Authenticate (RFC 4954 4); as ``smtplib.SMTP.auth``."""
+        smtp = self.smtp
+        mechanism = mechanism.upper()
+        debuglevel, smtp.debuglevel = smtp.debuglevel, 0
+        if debuglevel:
+            _logger.debug("AUTH %s, whose words are not logged", mechanism)
+        try:
+            first = authobject() if initial_response_ok else None
+            if first is None:
+                code, reply = smtp.docmd("AUTH", mechanism)
+                smtp._auth_challenge_count = 0
+            else:
+                code, reply = smtp.docmd("AUTH", f"{mechanism} {self._encode(first)}")
+                smtp._auth_challenge_count = 1
+            # native's LOGIN counts the challenges, to know the first from the second
+            while code == 334 and smtp._auth_challenge_count < MAX_CHALLENGES:
+                smtp._auth_challenge_count += 1
+                answer = authobject(base64.decodebytes(reply))
+                code, reply = smtp.docmd(self._encode(answer))
+        except binascii.Error:
+            code, reply = 501, b"The server's challenge cannot be read"
+        finally:
+            smtp.debuglevel = debuglevel
+        if code not in (235, 503):  # 503: logged in already
+            raise smtplib.SMTPAuthenticationError(code, reply)
+        return code, reply
+
+    def auth_cram_md5(self, challenge=None):
+        """Answer a CRAM-MD5 challenge (RFC 2195), as ``smtplib`` does but in UTF-8."""
+        if challenge is None:
+            return None
+        digest = hmac.new(self.smtp.password.encode(), challenge, "md5").hexdigest()
+        return f"{self.smtp.user} {digest}"
+
+    def _encode(self, response):
+        self.sent.append(base64.b64encode(response.encode()).decode())
+        return self.sent[-1]
+
+
+def smtp_login(connection, user, password, login):
+    """Log in at an SMTP server, in UTF-8.
+
+    :param connection: Odoo's ``SMTPConnection``
+    :param login: function that has the connection log in
+    :raises smtplib.SMTPException, OSError: as ``smtplib``, without what was sent
+    """
+    smtp = getattr(connection, "__obj__", connection)
+    if not isinstance(smtp, smtplib.SMTP):  # a test's
+        login()
+        return
+    session = SmtpLogin(smtp)
+    trouble = None
+    try:
+        login()
+    except (smtplib.SMTPException, OSError) as error:
+        trouble = without(error, password, *session.sent)
+    finally:
+        smtp.password = None
+    if trouble:
+        raise trouble  # here: in the block it would have the other as its context
+
+
+class ImapLogin:
+    """The LOGIN of an ``imaplib`` session: with AUTHENTICATE PLAIN where it takes UTF-8.
+
+    :param connection: Odoo's ``IMAP4Connection``
+    :param refusal: what to say where the server has no AUTHENTICATE PLAIN for that
+    """
+
+    def __init__(self, connection, refusal):
+        self.imap = getattr(connection, "__obj__", connection)
+        self.refusal = refusal
+        if isinstance(self.imap, IMAP4):
+            self.imap.login = self.login
+
+    def login(self, user, password):
+        """Log in; as ``imaplib.IMAP4.login``.
+
+        :raises IMAP4.error: without what was sent
+        """
+        imap = self.imap
+        plain = f"\0{user}\0{password}"
+        try:
+            if plain.isascii():
+                return IMAP4.login(imap, user, password)
+            if "AUTH=PLAIN" in imap.capabilities and can_be_sent(user, password):
+                return imap.authenticate("PLAIN", lambda _challenge: plain.encode())
+            trouble = IMAP4.error(self.refusal)
+        except (IMAP4.error, OSError) as error:
+            trouble = without(error, password, plain)
+        raise trouble  # here: in the block it would have the other as its context
