@@ -10,6 +10,7 @@ import binascii
 import hmac
 import logging
 import smtplib
+import urllib.parse
 from imaplib import IMAP4
 
 _logger = logging.getLogger(__name__)
@@ -43,8 +44,15 @@ def hide(text, *secrets):
     for secret in secrets:
         if secret and len(secret) >= SHORTEST:
             raw = secret.encode("utf-8", "surrogatepass")
-            quoted = secret.replace("\\", "\\\\").replace('"', '\\"')  # as IMAP sends it
-            forms |= {secret, quoted, repr(secret)[1:-1], base64.b64encode(raw).decode()}
+            forms |= {
+                secret,
+                secret.replace("\\", "\\\\").replace('"', '\\"'),  # as IMAP sends it
+                repr(secret)[1:-1],
+                secret.encode("ascii", "backslashreplace").decode(),
+                urllib.parse.quote(raw),
+                base64.b64encode(raw).decode(),
+                raw.hex(),
+            }
     for form in sorted(forms, key=len, reverse=True):
         text = text.replace(form, "***")
     return text
