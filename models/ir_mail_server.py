@@ -488,12 +488,24 @@ class IrMailServer(models.Model):
         """
         if not recognise_refusal(None, reason or ""):
             return ""
-        if server.exists():
-            fact = self._server_fact(server.id)
-        else:
-            fact = Server(id=None, name=_("the mail server"))
+        unknown = Server(id=None, name=_("the mail server"))
+        fact = self._server_fact(server.id) if server.exists() else unknown
         cure = self._cure(None, reason, fact, mail_from or "")
-        return "" if cure in reason else cure
+        if cure in reason:
+            return ""
+        if fact.id and not self.browse(fact.id)._may_be_read():
+            # what helps is anybody's, which server it was is the administrator's
+            fact = dataclasses.replace(fact, name=unknown.name)
+            cure = self._cure(None, reason, fact, mail_from or "")
+            cure = cure.replace(fact.sender_address, "…") if fact.sender_address else cure
+        return cure
+
+    def _may_be_read(self):
+        """Tell whether whoever asks may read these servers."""
+        return self.env.su or (
+            self.check_access_rights("read", raise_exception=False)
+            and self == self._filter_access_rules("read")
+        )
 
     @api.model
     def _in_authors_language(self):
@@ -534,6 +546,7 @@ class IrMailServer(models.Model):
 
     def test_smtp_connection(self):
         """Test with the MAIL FROM that the next mail will have, and say what helps."""
+        result = None
         for server in self:
             try:
                 result = super(

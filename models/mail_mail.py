@@ -36,22 +36,25 @@ class MailMail(models.Model):
     )
 
     @api.depends("state", "failure_reason")
-    @api.depends_context("lang")
+    @api.depends_context("lang", "uid")
     def _compute_failure_help(self):
+        readable = self.check_access_rights("read", raise_exception=False)
         for mail in self:
             kept = mail.sudo()  # the server is the administrator's to see, what helps anybody's
-            failed = mail.state == "exception"
+            failed = readable and mail.state == "exception"
             mail.failure_help = failed and self.env["ir.mail_server"]._cure_of(
                 mail.failure_reason, kept.sent_server_id, kept.sent_mail_from
             )
 
     @api.depends("state", "failure_reason")
+    @api.depends_context("uid")
     def _compute_is_sender_refused(self):
         facts = self.env["mail.routing"]._get_facts()
+        readable = self.check_access_rights("read", raise_exception=False)
         for mail in self:
             refusal = (
                 recognise_refusal(None, mail.failure_reason or "")
-                if mail.state == "exception"
+                if readable and mail.state == "exception"
                 else None
             )
             server = mail._decide_routes()[mail.id].server if refusal else None

@@ -144,14 +144,20 @@ class MailSent(models.Model):
         )
 
     @api.depends("failure_reason", "result")
-    @api.depends_context("lang")
+    @api.depends_context("lang", "uid")
     def _compute_failure_help(self):
         sender = self.env["ir.mail_server"]
+        readable = self.check_access_rights("read", raise_exception=False)
         for mail in self:
-            failed = mail.result == "exception"
+            failed = readable and mail.result == "exception"
             mail.failure_help = failed and sender._cure_of(
                 mail.failure_reason, mail.server_id, mail.mail_from
             )
+
+    def onchange(self, values, field_name, field_onchange):
+        """Nobody fills in this list; Odoo would name any record in it, whoever asks."""
+        self.check_access_rights("write")
+        return super().onchange(values, field_name, field_onchange)
 
     def action_explain_route(self):
         """Open the explanation of this mail's route."""

@@ -1,4 +1,7 @@
-from odoo import fields, models
+from odoo import api, fields, models
+
+#: the fields of the route, which are the administrator's to see
+ROUTE_FIELDS = ("sent_server_id", "sent_server_name", "sent_mail_from")
 
 
 class MailSentRoute(models.AbstractModel):
@@ -56,3 +59,34 @@ class MailSentRoute(models.AbstractModel):
         # sudo: the login is the administrator's to see, the mail anybody's to send
         super(MailSentRoute, self.sudo()).write(sent.values())
         return result
+
+    # ------------------------------------------------------------
+    # Reading: Odoo checks a field's groups where it is read, not where it is counted or searched
+    # ------------------------------------------------------------
+
+    @api.model
+    def _check_route_access(self, *asked):
+        """Refuse to answer by the route whoever may not see it.
+
+        :param asked: names of fields, or what holds them, such as ``x:max(sent_mail_from)``
+        :raises AccessError: where one is of the route
+        """
+        names = [name for name in ROUTE_FIELDS if any(name in str(text) for text in asked)]
+        if names and not self.env.su:
+            self.check_field_access_rights("read", names)
+
+    @api.model
+    def _read_group_raw(self, domain, fields, groupby, *args, **kwargs):
+        groups = [groupby] if isinstance(groupby, str) else groupby
+        self._check_route_access(*fields, *groups)
+        return super()._read_group_raw(domain, fields, groupby, *args, **kwargs)
+
+    @api.model
+    def _search(self, args, *arguments, **kwargs):
+        self._check_route_access(*(leaf[0] for leaf in args if isinstance(leaf, list | tuple)))
+        return super()._search(args, *arguments, **kwargs)
+
+    def onchange(self, values, field_name, field_onchange):
+        """Odoo names a record that somebody puts into a form, whoever he is."""
+        self._check_route_access(*values, *field_onchange)
+        return super().onchange(values, field_name, field_onchange)

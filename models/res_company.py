@@ -124,8 +124,13 @@ class ResCompany(models.Model):
     )
     @api.depends_context("uid")
     def _compute_routing_examples(self):
-        email_from = self.env.user.email_formatted or ""
+        user = self.env.user
+        email_from = user.email_formatted or ""
         for company in self:
+            if not self.env.su and (user.share or company._origin - user.company_ids):
+                # he writes in its name no mail, whose sender may be its server's login
+                company.routing_from_example = company.routing_reply_to_example = False
+                continue
             facts = company._facts_of_form()
             draft = Draft(email_from, company_id=company._origin.id or 0, author=Author())
             route = decide(draft, facts)

@@ -5,7 +5,7 @@ import smtplib
 from markupsafe import Markup
 
 from odoo import _, api, fields, models
-from odoo.exceptions import UserError
+from odoo.exceptions import AccessError, UserError
 
 from odoo.addons.mail.wizard.mail_compose_message import _reopen
 
@@ -128,7 +128,7 @@ class MailRouteExplain(models.TransientModel):
         "company_id",
         "email_from",
     )
-    @api.depends_context("lang")
+    @api.depends_context("lang", "uid")
     def _compute_route(self):
         routing = self.env["mail.routing"]
         facts = routing._get_facts()
@@ -151,14 +151,56 @@ class MailRouteExplain(models.TransientModel):
             wizard.native = _(
                 "Server: %(server)s\nMAIL FROM: %(mail_from)s\nFrom: %(header_from)s\n"
                 "Reply-To: %(reply_to)s",
-                server=native.server.name,
+                server=self._server_name(native.server),
                 mail_from=native.mail_from,
                 header_from=native.header_from,
                 reply_to=native.reply_to or native.from_address,
             )
 
     def _decide(self):
-        """Give the draft and its route, by the call that sending makes."""
+        """Give the draft and its route, by the call that sending makes.
+
+        :raises AccessError: where one is not for whoever asks
+        """
+        self._check_access()
+        draft, route = self._decide_for_anybody()
+        mine = draft.company_id in (None, 0, *self.env.user.company_ids.ids)
+        server = self.env["ir.mail_server"].browse((route.server and route.server.id) or ())
+        if not self.env.su and not (mine and server._may_be_read()):
+            raise AccessError(
+                _(
+                    "This mail is of a company that is not yours, or goes by a server of one: where"
+                    " it goes is for that company's administrators to read."
+                )
+            )
+        return draft, route
+
+    def _check_access(self):
+        """Refuse whoever may not read what he asks about: the decision reads it as nobody may."""
+        if self.env.su:
+            return
+        self.check_access_rights("read")
+        # whatever is ticked in the company switcher
+        companies = self.env.user.company_ids.ids
+        for record in (
+            self.mail_id,
+            self.message_id,
+            self.composer_id,
+            self.user_id,
+            self._record(),
+        ):
+            if record:
+                record = record._origin.with_context(allowed_company_ids=companies)
+                record.check_access_rights("read")
+                record.check_access_rule("read")
+
+    def _server_name(self, server):
+        """Name a server to whoever may read it."""
+        known = self.env["ir.mail_server"].browse(server.id or ())
+        return server.name if known._may_be_read() else _("one of another company")
+
+    def _decide_for_anybody(self):
+        """Give the draft and its route, whoever asks."""
         self.ensure_one()
         routing = self.env["mail.routing"]
         kept = self.mail_id or self.message_id
