@@ -26,6 +26,7 @@
         "views/res_config_settings_views.xml",
         "data/mail_provider_data.xml",
     ],
+    "uninstall_hook": "uninstall_hook",
     "images": ["static/description/route_explain.png"],
     "assets": {
         "web.assets_backend": ["mail_company_routing/static/src/**/*"],

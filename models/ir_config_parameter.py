@@ -2,6 +2,9 @@ from odoo import api, models
 
 from .mail_routing import OPTIONS, PARAMETERS
 
+#: with which the keys of the addon's own parameters begin
+PREFIX = "mail_company_routing."
+
 
 class IrConfigParameter(models.Model):
     """Parameters that a route depends on are facts; the options among them may end native."""

@@ -191,7 +191,7 @@ class MailRouting(models.AbstractModel):
         last change was committed, and what it sees would stay with everybody.
         """
         if isinstance(view, OwnView):
-            yield self.with_user(SUPERUSER_ID).with_context({})
+            yield self.with_env(self.env(user=SUPERUSER_ID, context={}))
             return
         with closing(self.pool.cursor()) as cr:
             # a lock that this very thread holds would be waited for for ever
@@ -276,7 +276,9 @@ class MailRouting(models.AbstractModel):
             catchall_domain=filter_domain(catchall_domain),
             catchall_alias=parameters.get("mail.catchall.alias") or "",
             bounce_alias=parameters.get("mail.bounce.alias") or "",
-            notification=ascii_address(notification or tools.config.get("email_from") or "").lower(),
+            notification=ascii_address(
+                notification or tools.config.get("email_from") or ""
+            ).lower(),
         )
 
     @api.model

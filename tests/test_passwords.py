@@ -342,7 +342,7 @@ class TestSetUp(BaseCase):
         thread.join(120)
         return result[0]
 
-    def create(self, provider, **values):
+    def fill_in(self, provider, **values):
         def create(env):
             return (
                 env["mail.mailbox.setup"]
@@ -409,7 +409,7 @@ class TestSetUp(BaseCase):
         for at in ("_check_input", "_make_records", "_titles", "_try", "_tell_progress"):
             for kind, error in kinds.items():
                 with self.subTest(at=at, kind=kind):
-                    wizard_id = self.create(provider)
+                    wizard_id = self.fill_in(provider)
                     self.assertTrue(self.tables(), "the search does not find it")
 
                     def fail(*args, error=error):
@@ -441,7 +441,7 @@ class TestSetUp(BaseCase):
             (provider, {"smtp_port": 10**6}),
         ):
             with self.subTest(values=values):
-                wizard_id = self.create(server, **values)
+                wizard_id = self.fill_in(server, **values)
                 with everything_logged() as log:
                     result = self.set_up(wizard_id)
                 self.assertNowhere(repr(result), *log.lines)
@@ -449,7 +449,7 @@ class TestSetUp(BaseCase):
     def test_the_forms_call(self):
         """It hands the password over with the call: it is never in the table."""
         provider = self.provider()
-        wizard_id = self.create(provider, password=False)
+        wizard_id = self.fill_in(provider, password=False)
         self.assertFalse(self.tables())
         provider.fail("auth", "535 no", times=None)
         self.set_up(wizard_id, password=self.password)
@@ -457,9 +457,9 @@ class TestSetUp(BaseCase):
         provider.stop()
         another = self.provider()
         self.in_a_thread(
-            lambda env: env["mail.mailbox.setup"]
-            .browse(wizard_id)
-            .write({"smtp_port": another.smtp_port})
+            lambda env: (
+                env["mail.mailbox.setup"].browse(wizard_id).write({"smtp_port": another.smtp_port})
+            )
         )
         self.set_up(wizard_id, password=self.password)
         self.assertEqual(len(another.mails), 1)
@@ -467,30 +467,32 @@ class TestSetUp(BaseCase):
 
     def test_a_request_that_is_repeated_sends_once(self):
         for given_by_call in (False, True):
-            provider = self.provider()
-            password = {"password": self.password} if given_by_call else {}
-            wizard_id = self.create(provider, **({"password": False} if password else {}))
-            tries = []
-
-            def request(env, wizard_id=wizard_id, password=password, tries=tries):
-                result = env["mail.mailbox.setup"].browse(wizard_id).action_setup(**password)
-                tries.append(result)
-                if len(tries) < 3:
-                    self.conflict(env)
-                return result
-
-            with mute_logger("odoo.sql_db", "odoo.service.model"):
-                result = self.in_a_thread(request)
-            self.assertEqual(result["res_id"], wizard_id)
-            self.assertEqual(len(tries), 3)
-            self.assertEqual(len(provider.mails), 1)
-            self.assertEqual(self.tables(), ["ir_mail_server"])
-            self.assertTrue(
-                self.in_a_thread(
-                    lambda env, id=wizard_id: env["mail.mailbox.setup"].browse(id).succeeded
-                )
-            )
+            with self.subTest(given_by_call=given_by_call):
+                self.repeat(given_by_call)
             self.clean()
+
+    def repeat(self, given_by_call):
+        provider = self.provider()
+        password = {"password": self.password} if given_by_call else {}
+        wizard_id = self.fill_in(provider, **({"password": False} if password else {}))
+        tries = []
+
+        def request(env):
+            result = env["mail.mailbox.setup"].browse(wizard_id).action_setup(**password)
+            tries.append(result)
+            if len(tries) < 3:
+                self.conflict(env)
+            return result
+
+        with mute_logger("odoo.sql_db", "odoo.service.model"):
+            result = self.in_a_thread(request)
+        self.assertEqual(result["res_id"], wizard_id)
+        self.assertEqual(len(tries), 3)
+        self.assertEqual(len(provider.mails), 1)
+        self.assertEqual(self.tables(), ["ir_mail_server"])
+        self.assertTrue(
+            self.in_a_thread(lambda env: env["mail.mailbox.setup"].browse(wizard_id).succeeded)
+        )
 
     def conflict(self, env):
         """Write what another transaction has written meanwhile."""
@@ -503,17 +505,19 @@ class TestSetUp(BaseCase):
     def test_somebody_changes_the_same_meanwhile(self):
         """Nothing is sent again, and what is kept is whole."""
         provider = self.provider()
-        self.set_up(self.create(provider))
+        self.set_up(self.fill_in(provider))
         provider.clear()
-        wizard_id = self.create(provider)
+        wizard_id = self.fill_in(provider)
         model = self.registry["mail.mailbox.setup"]
         native = model._make_records
 
         def meanwhile(wizard, password):
             wizard.env.cr.execute("SELECT 1 FROM ir_mail_server")
             with self.registry.cursor() as cr:
-                cr.execute("UPDATE ir_mail_server SET sequence = 7 WHERE smtp_user = %s",
-                           ["set@setup.example"])
+                cr.execute(
+                    "UPDATE ir_mail_server SET sequence = 7 WHERE smtp_user = %s",
+                    ["set@setup.example"],
+                )
             return native(wizard, password)
 
         self.patch(model, "_make_records", meanwhile)

@@ -82,7 +82,6 @@ MODELS = (
 )
 
 
-
 #: methods that are native's, and tried with arguments or not a reader's
 TRIED_OTHERWISE = {
     "connect",
