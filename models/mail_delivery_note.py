@@ -79,11 +79,11 @@ class MailDeliveryNote(models.AbstractModel):
             partners = self._recipients_of(message)
         else:
             return []
-        nobody = self.env["res.partner"].sudo()
         return [
             {
                 "bounced_email": address,
-                "bounced_partner": partners.get(address, nobody),
+                # of an address that is not known as a recipient: whom native has found
+                "bounced_partner": partners.get(address, message_dict["bounced_partner"]),
                 "bounced_msg_id": [message.message_id],
                 "bounced_message": message,
             }
