@@ -177,7 +177,7 @@ class TestDeliveryReports(IncomingCase):
         self.assertEqual((mail.mail_from, mail.reply_to), ("service@b.com", "service@b.com"))
         self.provider_b.clear()
         for sender in ("MAILER-DAEMON@mail.b.com", "reports@mail.b.com"):
-            message.notification_ids.notification_status = "sent"
+            message.sudo().notification_ids.notification_status = "sent"
             self.report(self.provider_b, mail, "service@b.com", sender)
             self.fetch()
             self.run_queue()
@@ -312,7 +312,7 @@ class TestNotesOfNonDelivery(IncomingCase):
         self.note("noreply@qq.com", text="退信", refers=True, Return_Path="<>", Subject="通知")
         self.assertBounced()
         # and where the sender alone says nothing, its subject does
-        self.message.notification_ids.notification_status = "sent"
+        self.message.sudo().notification_ids.notification_status = "sent"
         self.note("noreply@qq.com", Return_Path="<>")
         self.assertBounced()
 
@@ -526,7 +526,7 @@ class TestNewMail(IncomingCase):
         self.write_to(self.provider_a, "answers@a.com")
         self.fetch()
         refusal = self.one_mail(self.provider_a)
-        self.assertEqual(refusal.header_from, "bounce@a.com")
+        self.assertEqual(refusal.mail_from, "bounce@a.com")
         self.assertFalse(self.unprocessed())
 
     @mute_logger(*QUIET)
