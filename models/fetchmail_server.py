@@ -34,13 +34,35 @@ class FetchmailServer(models.Model):
         for server in self:
             fetching = {FETCHING: Fetching(server)}
             try:
-                super(FetchmailServer, server.with_context(**fetching)).fetch_mail()
-                # native commits with the next mail, which may be another mailbox's
-                self.env.cr.commit()  # pylint: disable=invalid-commit
+                with server._alone() as is_alone:
+                    if is_alone:
+                        super(FetchmailServer, server.with_context(**fetching)).fetch_mail()
             except Exception:
                 _logger.warning("Fetching from %s broke off", server.id, exc_info=True)
-                self.env.cr.rollback()
         return True
+
+    @contextlib.contextmanager
+    def _alone(self):
+        """Keep others from fetching this mailbox: Fetch Now while the scheduled action does so.
+
+        Neither would see what the other has not committed yet, and each mail would be there twice.
+
+        :return: whether nobody else fetches it
+        """
+        # of the session: native commits after each mail
+        lock = "hashtext('fetchmail.server'), %s"
+        self.env.cr.execute(f"SELECT pg_try_advisory_lock({lock})", self.ids)
+        is_alone = self.env.cr.fetchone()[0]
+        try:
+            yield is_alone
+            # native commits with the next mail, which may be another mailbox's
+            self.env.cr.commit()  # pylint: disable=invalid-commit
+        except Exception:
+            self.env.cr.rollback()
+            raise
+        finally:
+            if is_alone:
+                self.env.cr.execute(f"SELECT pg_advisory_unlock({lock})", self.ids)
 
     def connect(self, allow_archived=False):
         """Connect with a time-out, and while fetching keep the order of commit and mark.

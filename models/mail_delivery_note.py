@@ -67,6 +67,8 @@ class MailDeliveryNote(models.AbstractModel):
         if kind == "report" and (told and message or not self._tells_failure(email_message)):
             return []
         clues = read_clues(headers, message_dict.get("body"))
+        if kind == "suspect" and not clues.says_undelivered:
+            return []
         message = message or self._known(clues.references) or self._known(clues.quoted_ids)
         partners = self._recipients_of(message)
         if message:

@@ -3,7 +3,7 @@ import logging
 from odoo import _, api, models
 from odoo.exceptions import UserError
 from odoo.service.model import PG_CONCURRENCY_ERRORS_TO_RETRY
-from odoo.tools import decode_message_header, email_normalize, email_split, mail_header_msgid_re
+from odoo.tools import email_normalize, email_split, mail_header_msgid_re
 
 from ..routing import (
     company_of_incoming,
@@ -184,9 +184,11 @@ class MailThread(models.AbstractModel):
 
         Native's parser gives them in an order that changes with each start of Python.
         """
+        headers = headers_of(message.raw_items())
         found = []
         for header in RECIPIENT_HEADERS:
-            found += email_split(decode_message_header(message, header, separator=","))
+            for value in headers.get(header.lower(), ()):
+                found += email_split(" ".join(value.split()))
         found += sorted(email_split((message_dict or {}).get("recipients") or ""))
         return list(dict.fromkeys(address.lower() for address in found))
 

@@ -23,6 +23,13 @@ _UNDELIVERED = re.compile(
     r"|returned mail|returned to sender|mail delivery (?:failed|subsystem)|non-?delivery",
     re.IGNORECASE,
 )
+#: what their text says; goods come back (退回) as well, so it counts for an empty sender alone
+_SAYS_UNDELIVERED = re.compile(
+    _UNDELIVERED.pattern + r"|退回|退件|拒收|邮箱不存在|用户不存在|地址不存在|不存在该用户"
+    r"|(?:could not|cannot|was not|not) be(?:en)? delivered|user unknown|no such user"
+    r"|mailbox (?:is )?(?:full|not found|unavailable)|does not exist",
+    re.IGNORECASE,
+)
 _ROBOT_PRECEDENCE = frozenset({"bulk", "junk", "list", "auto_reply"})
 _AUTO_REPLY = ("x-autoreply", "x-autorespond", "x-auto-response-suppress")
 
@@ -43,6 +50,7 @@ class Clues:
     :param failed: addresses that ``X-Failed-Recipients`` names
     :param quoted: addresses in its text
     :param text: its text on one line, in lower case
+    :param says_undelivered: whether its text says so
     """
 
     references: tuple[str, ...] = ()
@@ -50,6 +58,7 @@ class Clues:
     failed: tuple[str, ...] = ()
     quoted: tuple[str, ...] = ()
     text: str = ""
+    says_undelivered: bool = False
 
     def quotes(self, subject: str) -> bool:
         """Tell whether the text names a subject; one of a word or so says nothing."""
@@ -128,6 +137,7 @@ def read_clues(headers: Headers, body: str) -> Clues:
         failed=_first(_addresses(failed)),
         quoted=_first(_addresses(text)),
         text=" ".join(text.casefold().split()),
+        says_undelivered=bool(_SAYS_UNDELIVERED.search(text)),
     )
 
 

@@ -44,6 +44,7 @@ class Door(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), _DoorSession)
         self.behind, self.word, self.after, self.at = port, word, after, at
         self.instead, self.times = instead, times
+        self.sessions = 0
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     @property
@@ -58,6 +59,7 @@ class Door(socketserver.ThreadingTCPServer):
 class _DoorSession(socketserver.StreamRequestHandler):
     def handle(self):
         door = self.server
+        door.sessions += 1
         self.left = None
         with socket.create_connection(("127.0.0.1", door.behind)) as behind:
             threading.Thread(target=self._pass_on, args=(behind,), daemon=True).start()
@@ -383,8 +385,8 @@ class TestCommitted(BaseCase):
         with self.registry.cursor() as cr:
             api.Environment(cr, SUPERUSER_ID, {})["fetchmail.server"].browse(server_id).fetch_mail()
 
-    def deliver(self, kind):
-        raw = b"From: committed@example.net\r\nTo: nobody@x.com\r\nSubject: x\r\n\r\nHello"
+    def deliver(self, kind, text=b"Hello"):
+        raw = b"From: committed@example.net\r\nTo: nobody@x.com\r\nSubject: x\r\n\r\n" + text
         self.at.deliver(self.logins[kind], raw)
 
     @mute_logger(*QUIET)
@@ -402,6 +404,27 @@ class TestCommitted(BaseCase):
                 self.assertEqual(self.count(), 1)
                 self.remove()
                 self.made = []
+
+    @mute_logger(*QUIET)
+    def test_two_who_fetch_at_once(self):
+        server_id = self.make("imap", 0)
+
+        def fetch_too():
+            self.fetch_for_real(server_id)
+
+        door = self.door(self.at.imap_port, b"FLAGS", at=fetch_too, after=1_000_000)
+        with self.registry.cursor() as cr:
+            api.Environment(cr, SUPERUSER_ID, {})["fetchmail.server"].browse(
+                server_id
+            ).port = door.port
+        for text in (b"one", b"two"):
+            self.deliver("imap", text)
+        self.fetch_for_real(server_id)
+        self.assertEqual(door.times, 0)
+        self.assertEqual(door.sessions, 1, "both fetched")
+        self.assertEqual(self.count(), 2)
+        self.fetch_for_real(server_id)
+        self.assertEqual(door.sessions, 2, "nobody can fetch any more")
 
     @mute_logger(*QUIET)
     def test_what_somebody_else_writes_meanwhile_costs_no_mail(self):

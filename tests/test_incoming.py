@@ -367,6 +367,13 @@ class TestNotesOfNonDelivery(IncomingCase):
         self.assertEqual(self.message.notification_ids.notification_status, "sent")
         self.assertFalse(self.unprocessed())
 
+    @mute_logger(*QUIET)
+    def test_a_robot_of_the_customer_says_nothing_of_a_failure(self):
+        self.note(
+            "tickets@example.net", text="Ticket 17", refers=True, Return_Path="<>", Subject="Got it"
+        )
+        self.assertBounced(False)
+
     def test_a_customer_who_is_a_postmaster(self):
         self.customer.email = "postmaster@small.example"
         self.message = self.post(self.of_b, self.ziying)
