@@ -15,7 +15,7 @@ from poplib import error_proto
 
 from psycopg2.extensions import TRANSACTION_STATUS_INERROR
 
-from odoo.addons.mail.models.fetchmail import IMAP4Connection, POP3Connection
+from odoo.addons.mail.models.fetchmail import MAIL_TIMEOUT, IMAP4Connection, POP3Connection
 
 _logger = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class BoundedImap(IMAP4Connection):
     ever: a mailbox that hangs would hold all the others up.
     """
 
-    def __init__(self, server, port, is_ssl, timeout):
+    def __init__(self, server, port, is_ssl, timeout=MAIL_TIMEOUT):
         # not native's __init__: it takes no time-out, and connects at once
         self.__obj__ = (IMAP4_SSL if is_ssl else IMAP4)(server, port, timeout=timeout)
 

@@ -95,7 +95,12 @@ class FetchmailServer(models.Model):
         NetEase refuses to open the mailbox of whoever does not: "SELECT Unsafe Login. Please
         contact kefu@188.com for help".
         """
-        result = super()._imap_login(connection)
+        if self.server_type == "imap" and not f"{self.user}{self.password}".isascii():
+            # LOGIN is ASCII alone; RFC 4616 2 wants UTF-8
+            words = f"\0{self.user or ''}\0{self.password or ''}".encode()
+            result = connection.authenticate("PLAIN", lambda _challenge: words)
+        else:
+            result = super()._imap_login(connection)
         imap = getattr(connection, "__obj__", connection)  # Odoo's wrapper has methods alone
         if "ID" in getattr(imap, "capabilities", ()):
             with contextlib.suppress(IMAP4.error):  # who does not take it does not need it

@@ -326,6 +326,12 @@ class TestConnection(FetchingCase):
             self.assertEqual(session.__obj__.sock.gettimeout(), MAIL_TIMEOUT)
             session.logout() if kind == "imap" else session.quit()
 
+    def test_a_password_beyond_ascii(self):
+        self.at.add_account("kevin@odoomommy.com", "Größe 密码")
+        self.write_to(self.at, "kevin@odoomommy.com")
+        self.fetch(self.mailbox(password="Größe 密码"))
+        self.assertEqual(self.records(), ["Enquiry"])
+
     def test_outside_fetching_nothing_is_committed(self):
         self.write_to(self.at, "kevin@odoomommy.com")
         session = self.mailbox().connect()
@@ -425,6 +431,17 @@ class TestCommitted(BaseCase):
         self.assertEqual(self.count(), 2)
         self.fetch_for_real(server_id)
         self.assertEqual(door.sessions, 2, "nobody can fetch any more")
+
+    @mute_logger(*QUIET)
+    def test_another_addon_that_breaks_the_transaction(self):
+        def broken(thread, *args, **kwargs):
+            thread.env.cr.execute("SELECT broken FROM nowhere")
+
+        server_id = self.make("imap", self.at.imap_port)
+        self.deliver("imap")
+        self.patch(self.registry["mail.thread"], "message_process", broken)
+        self.fetch_for_real(server_id)
+        self.assertEqual(self.count(), 1)
 
     @mute_logger(*QUIET)
     def test_what_somebody_else_writes_meanwhile_costs_no_mail(self):

@@ -13,8 +13,9 @@ from markupsafe import Markup
 from odoo import _, api, fields, models
 from odoo.exceptions import RedirectWarning, UserError, ValidationError
 
-from odoo.addons.mail.models.fetchmail import IMAP4Connection, POP3Connection
+from odoo.addons.mail.models.fetchmail import POP3Connection
 
+from ..models.fetch_session import BoundedImap
 from ..models.ir_mail_server import words_of
 from ..routing import Draft, ascii_address, domain_of, is_address
 
@@ -517,7 +518,7 @@ class MailMailboxSetup(models.TransientModel):
             if incoming._get_connection_type() == "pop":
                 POP3Connection(*address).quit()
             else:
-                IMAP4Connection(*address).logout()
+                BoundedImap(*address).logout()
         with trial.step("fetch_login", meaning(refused)):
             session = incoming.connect()
         with trial.step("fetch", meaning("")):
