@@ -41,6 +41,7 @@ class Fetching:
 
     def __init__(self, server):
         self.server_id = server.id
+        self.company_id = server.company_id.id
         self.raw = b""
         self.again = False
         self.later = []

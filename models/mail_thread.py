@@ -196,9 +196,9 @@ class MailThread(models.AbstractModel):
     def _fetching_company_id(self):
         """Give the id of the company whose mailbox is being fetched, or was."""
         fetching = Fetching.of(self.env)
-        server_id = (
-            fetching.server_id if fetching else self.env.context.get("default_fetchmail_server_id")
-        )
+        if fetching:
+            return fetching.company_id
+        server_id = self.env.context.get("default_fetchmail_server_id")
         return self.env["fetchmail.server"].sudo().browse(server_id or ()).exists().company_id.id
 
     @api.model

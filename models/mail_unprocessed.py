@@ -57,7 +57,8 @@ class MailUnprocessed(models.Model):
         :param error: the exception, None where it is unknown
         :return: its record; the one there is where it was kept before
         """
-        server_id = Fetching.of(self.env).server_id
+        fetching = Fetching.of(self.env)
+        server_id = fetching.server_id
         raw = bytes(message)
         kept = self._kept(raw, server_id)
         if kept:
@@ -69,7 +70,9 @@ class MailUnprocessed(models.Model):
         }
         try:
             with self.env.cr.savepoint():
-                return self.sudo().create({**values, **self._read_headers(raw, server_id)})
+                return self.sudo().create(
+                    {**values, **self._read_headers(raw, fetching.company_id)}
+                )
         except Exception as broken:
             if getattr(broken, "pgcode", None) in PG_CONCURRENCY_ERRORS_TO_RETRY:
                 raise
@@ -92,10 +95,12 @@ class MailUnprocessed(models.Model):
         return mails.filtered(lambda mail: mail.fetchmail_server_id.id == server_id)[:1]
 
     @api.model
-    def _read_headers(self, raw, server_id):
-        """Read what the list shows, and the company, from a raw message."""
+    def _read_headers(self, raw, own_company_id):
+        """Read what the list shows, and the company, from a raw message.
+
+        :param own_company_id: of the mailbox
+        """
         message = BytesHeaderParser(policy=email.policy.SMTP).parsebytes(raw)
-        own_company_id = self.env["fetchmail.server"].sudo().browse(server_id).company_id.id
         company, _rule = company_of_incoming(
             self.env["mail.thread"]._recipients_in_order(message),
             own_company_id,
