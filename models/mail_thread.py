@@ -159,11 +159,13 @@ class MailThread(models.AbstractModel):
             or self.company_id.id == company_id
         ):
             return
-        foreign = {
-            name: False
-            for name in ("user_id", "partner_id")
-            if name in self._fields and self._fields[name].type == "many2one" and self[name]
-        }
+        foreign = {}
+        user = self.user_id if self._is_many2one("user_id", "res.users") else None
+        if user and company_id not in user.company_ids.ids:
+            foreign["user_id"] = False
+        partner = self.partner_id if self._is_many2one("partner_id", "res.partner") else None
+        if partner and partner.company_id.id not in (False, company_id):
+            foreign["partner_id"] = False
         record = self.with_context(tracking_disable=True)
         for values in ({}, foreign):
             try:
@@ -173,6 +175,10 @@ class MailThread(models.AbstractModel):
             except UserError as error:
                 reason = error
         _logger.info("%s stays in its company: %s", self, reason)
+
+    def _is_many2one(self, name, comodel_name):
+        field = self._fields.get(name)
+        return field is not None and field.type == "many2one" and field.comodel_name == comodel_name
 
     # ------------------------------------------------------------
     # Whose mail is it?
