@@ -1,4 +1,4 @@
-"""A mail provider on loopback: SMTP and IMAP on real sockets, with a real provider's rules.
+"""A mail provider on loopback: SMTP, IMAP and POP3 on real sockets, with a real provider's rules.
 
 The tests, the demo and the benchmarks send through it what they would send to Tencent or to
 Office 365, and it refuses what those refuse, in the same phase and with the same words::
@@ -28,7 +28,7 @@ import struct
 import tempfile
 import threading
 import uuid
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from email import message_from_bytes, policy
@@ -262,7 +262,7 @@ class _Fault:
 
 
 class Provider:
-    """A provider's SMTP (and IMAP) service on 127.0.0.1, on ports the system chooses.
+    """A provider's SMTP (and IMAP, POP3) service on 127.0.0.1, on ports the system chooses.
 
     :param accounts: password by login. A login is an address, or a name such as ``apikey`` whose
         address ``identity`` gives.
@@ -277,6 +277,8 @@ class Provider:
     :param require_auth: refuse MAIL FROM without a login. When False, a session without a login
         is not checked by the rule; one with a login is.
     :param imap: serve the mailboxes over IMAP.
+    :param pop3: serve the mailboxes over POP3 (RFC 1939), plain. What is deleted there is gone at
+        QUIT, from POP3 alone.
     :param smtputf8: offer SMTPUTF8 (RFC 6531). Off by default, as at the Chinese providers, so
         that an address that is not ASCII fails here as it fails there. Names and bodies in any
         language need no more than 8BITMIME, which is always offered.
@@ -300,6 +302,7 @@ class Provider:
         delay: float = 0.0,
         require_auth: bool = True,
         imap: bool = False,
+        pop3: bool = False,
         smtputf8: bool = False,
         keep_data: bool = True,
         quiet: bool = True,
@@ -315,8 +318,8 @@ class Provider:
         self.smtputf8 = smtputf8
         self.keep_data = keep_data
         self.quiet = quiet
-        self.smtp_host = self.imap_host = HOST
-        self.smtp_port = self.imap_port = 0
+        self.smtp_host = self.imap_host = self.pop3_host = HOST
+        self.smtp_port = self.imap_port = self.pop3_port = 0
         self.certificate: Path | None = None  # PEM, while started with TLS
 
         self._changed = threading.Condition(threading.RLock())
@@ -332,6 +335,7 @@ class Provider:
         self._connections: set[asyncio.BaseTransport] = set()
         self._with_imap = imap
         self._imap: _Imap | None = None
+        self._pop3 = _Pop3(self) if pop3 else None
 
         for login, password in accounts.items():
             self.add_account(
@@ -369,6 +373,7 @@ class Provider:
                 stack.enter_context(_quiet_log)
             smtp_socket = stack.enter_context(_listen(self.smtp_port))
             imap_socket = stack.enter_context(_listen(self.imap_port)) if self._imap else None
+            pop3_socket = stack.enter_context(_listen(self.pop3_port)) if self._pop3 else None
             self._loop = asyncio.new_event_loop()
             stack.callback(setattr, self, "_loop", None)
             stack.callback(self._loop.close)
@@ -380,9 +385,10 @@ class Provider:
             stack.callback(thread.join)
             stack.callback(self._loop.call_soon_threadsafe, self._loop.stop)
             stack.callback(lambda: self._in_loop(self._close()))
-            self._in_loop(self._serve(smtp_socket, imap_socket, context))
+            self._in_loop(self._serve(smtp_socket, imap_socket, pop3_socket, context))
             self.smtp_port = smtp_socket.getsockname()[1]
             self.imap_port = imap_socket.getsockname()[1] if imap_socket else 0
+            self.pop3_port = pop3_socket.getsockname()[1] if pop3_socket else 0
             self._running = stack.pop_all()
         return self
 
@@ -647,6 +653,7 @@ class Provider:
         self,
         smtp_socket: socket.socket,
         imap_socket: socket.socket | None,
+        pop3_socket: socket.socket | None,
         context: ssl.SSLContext | None,
     ) -> None:
         implicit = context if self.tls == "ssl" else None
@@ -662,14 +669,28 @@ class Provider:
                 for data in mails:
                     await self._imap.append(mailbox, data)
             self._servers.append(
-                await asyncio.start_server(self._serve_imap, sock=imap_socket, ssl=implicit)
+                await asyncio.start_server(
+                    functools.partial(self._serve_stream, self._imap.serve),
+                    sock=imap_socket,
+                    ssl=implicit,
+                )
+            )
+        if self._pop3 and pop3_socket:
+            self._servers.append(
+                await asyncio.start_server(
+                    functools.partial(self._serve_stream, self._pop3.serve), sock=pop3_socket
+                )
             )
 
-    async def _serve_imap(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        assert self._imap is not None
+    async def _serve_stream(
+        self,
+        serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
         self._connections.add(writer.transport)
         try:
-            await self._imap.serve(reader, writer)
+            await serve(reader, writer)
         finally:
             self._connections.discard(writer.transport)
 
@@ -972,6 +993,11 @@ class _Imap:
 
         _make_searchable(SearchKey)
 
+        class Password(Cleartext):
+            # compare_digest takes no text beyond ASCII
+            def verify(self, secret: str, hash: str) -> bool:
+                return secret == hash
+
         class ProviderConfig(Config):
             # pymap asks the network for this machine's name at each connection.
             greeting = b"IMAP4rev1 ready"
@@ -993,7 +1019,7 @@ class _Imap:
             cpu_subsystem=Subsystem.for_asyncio(),
         )
         # The default hashes slowly. Not an argument above: the backend of 0.27 passes its own.
-        self._config.hash_context = Cleartext()
+        self._config.hash_context = Password()
         self._users = Login(self._config)
         self._users.users_dict.clear()  # 0.27 always has the demo user
         self._server = IMAPServer(self._users, self._config)
@@ -1028,6 +1054,78 @@ class _Imap:
         if hasattr(self._peer, "get"):  # 0.27 looks at its peer itself
             arguments.append(self._peer.get(writer, None, unique_id=uuid.uuid4().bytes))
         await self._server(*arguments)
+
+
+class _Pop3:
+    """POP3 (RFC 1939) on the provider's mailboxes, with what poplib needs of it."""
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+        self._deleted: dict[str, set[int]] = {}
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one POP3 connection to its end."""
+        writer.write(b"+OK POP3 ready\r\n")
+        account: Account | None = None
+        login = ""
+        deleting: set[int] = set()
+        while line := await reader.readline():
+            verb, *words = line.decode("ascii", "replace").split()
+            verb = verb.upper()
+            if verb == "QUIT":
+                if account:
+                    self._deleted.setdefault(account.address, set()).update(deleting)
+                writer.write(b"+OK\r\n")
+                break
+            if verb == "USER":
+                login = words[0].lower()
+                answer = "+OK"
+            elif verb == "PASS":
+                account = self._provider._accounts.get(login)
+                if account and account.password != " ".join(words):
+                    account = None
+                answer = "+OK" if account else "-ERR [AUTH] wrong"
+            elif account is None:
+                answer = "-ERR log in first"
+            else:
+                answer = self._answer(verb, words, self._maildrop(account), deleting)
+            data = answer if isinstance(answer, bytes) else answer.encode() + b"\r\n"
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    def _maildrop(self, account: Account) -> dict[int, bytes]:
+        """Number -> mail, of those that no session has deleted."""
+        deleted = self._deleted.get(account.address, ())
+        mails = enumerate(self._provider.mailbox(account.address))
+        return {number: mail for number, mail in mails if number not in deleted}
+
+    def _answer(
+        self, verb: str, words: list[str], maildrop: dict[int, bytes], deleting: set[int]
+    ) -> str | bytes:
+        numbers = list(maildrop)
+        if verb == "STAT":
+            return f"+OK {len(maildrop)} {sum(map(len, maildrop.values()))}"
+        if verb == "LIST":
+            lines = (b"%d %d" % (n, len(maildrop[k])) for n, k in enumerate(numbers, 1))
+            return self._lines(lines)
+        if verb in ("RETR", "TOP", "DELE"):
+            if not words[0].isdigit() or not 0 < int(words[0]) <= len(numbers):
+                return "-ERR no such message"
+            key = numbers[int(words[0]) - 1]
+            if verb == "DELE":
+                deleting.add(key)
+                return "+OK"
+            mail = re.sub(rb"\r\n|\r|\n", b"\n", maildrop[key]).removesuffix(b"\n")
+            if verb == "TOP":
+                mail = mail.partition(b"\n\n")[0] + b"\n"
+            return self._lines(mail.split(b"\n"))
+        return "+OK" if verb in ("NOOP", "RSET") else "-ERR unknown"
+
+    @staticmethod
+    def _lines(lines: Iterable[bytes]) -> bytes:
+        stuffed = (b"." + line if line.startswith(b".") else line for line in lines)
+        return b"".join(line + b"\r\n" for line in (b"+OK", *stuffed, b"."))
 
 
 @functools.cache

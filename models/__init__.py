@@ -11,6 +11,8 @@ from . import (
     ir_mail_server,
     mail_message,
     mail_mail,
+    mail_delivery_note,
+    mail_refusal,
     mail_notification,
     mail_sent,
     mail_provider,

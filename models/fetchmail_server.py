@@ -1,6 +1,5 @@
 import contextlib
-import functools
-import socket
+import logging
 from imaplib import IMAP4
 
 from odoo import _, fields, models, release
@@ -8,22 +7,14 @@ from odoo import _, fields, models, release
 from odoo.addons.mail.models.fetchmail import MAIL_TIMEOUT
 
 from .credentials import ImapLogin
+from .fetch_session import FETCHING, BoundedImap, Fetching, ImapFetch, PopFetch
 
-
-@functools.wraps(IMAP4._create_socket)
-def _create_socket(self, timeout=None):
-    """Bound every step of an IMAP session.
-
-    Odoo means to do so, but since Python 3.9 imaplib hands over ``None``, which waits for ever: a
-    mailbox that hangs would hold all the others up.
-    """
-    return socket.create_connection((self.host or None, self.port), timeout or MAIL_TIMEOUT)
-
-
-IMAP4._create_socket = _create_socket
+_logger = logging.getLogger(__name__)
 
 
 class FetchmailServer(models.Model):
+    """Mailboxes with a company. One that breaks off costs its own mails, until the next run."""
+
     _name = "fetchmail.server"
     _inherit = ["fetchmail.server", "mail.routing.fact"]
 
@@ -38,6 +29,66 @@ class FetchmailServer(models.Model):
         help="The company whose mailbox this is. Empty: everybody's.",
     )
     routing_warning = fields.Char(related="company_id.routing_warning")
+
+    def fetch_mail(self):
+        """Fetch each mailbox on its own, whatever happens to the others."""
+        for server in self:
+            fetching = {FETCHING: Fetching(server)}
+            try:
+                with server._alone() as is_alone:
+                    if is_alone:
+                        super(FetchmailServer, server.with_context(**fetching)).fetch_mail()
+            except Exception:
+                _logger.warning("Fetching from %s broke off", server.id, exc_info=True)
+        return True
+
+    @contextlib.contextmanager
+    def _alone(self):
+        """Keep others from fetching this mailbox: Fetch Now while the scheduled action does so.
+
+        Neither would see what the other has not committed yet, and each mail would be there twice.
+
+        :return: whether nobody else fetches it
+        """
+        # of the session: native commits after each mail
+        lock = "hashtext('fetchmail.server'), %s"
+        self.env.cr.execute(f"SELECT pg_try_advisory_lock({lock})", self.ids)
+        is_alone = self.env.cr.fetchone()[0]
+        try:
+            yield is_alone
+            # native commits with the next mail, which may be another mailbox's
+            self.env.cr.commit()  # pylint: disable=invalid-commit
+        except Exception:
+            self.env.cr.rollback()
+            raise
+        finally:
+            if is_alone:
+                self.env.cr.execute(f"SELECT pg_advisory_unlock({lock})", self.ids)
+
+    def connect(self, allow_archived=False):
+        """Connect with a time-out, and while fetching keep the order of commit and mark.
+
+        :return: as native; :class:`~.fetch_session.ImapFetch` or ``PopFetch`` while fetching
+        """
+        self.ensure_one()
+        kind = self._get_connection_type()
+        if kind == "imap" and (self.active or allow_archived):
+            connection = self._connect_imap()
+        else:
+            connection = super().connect(allow_archived=allow_archived)
+        fetching = Fetching.of(self.env)
+        session = {"imap": ImapFetch, "pop": PopFetch}.get(kind)
+        return session(connection, fetching, self.env) if fetching and session else connection
+
+    def _connect_imap(self):
+        connection = BoundedImap(self.server, int(self.port), self.is_ssl, MAIL_TIMEOUT)
+        try:
+            self._imap_login(connection)
+        except Exception:
+            with contextlib.suppress(OSError):
+                connection.shutdown()
+            raise
+        return connection
 
     def _imap_login(self, connection):
         """Log in, and say who we are (RFC 2971) where the server wants to know.

@@ -1,14 +1,27 @@
 import logging
 
-from odoo import api, models
-from odoo.tools import email_split, mail_header_msgid_re
+from odoo import _, api, models
+from odoo.exceptions import UserError
+from odoo.service.model import PG_CONCURRENCY_ERRORS_TO_RETRY
+from odoo.tools import email_normalize, email_split, mail_header_msgid_re
 
-from ..routing import company_of_incoming, read_incoming
+from ..routing import (
+    company_of_incoming,
+    company_that_answers,
+    headers_of,
+    is_automatic,
+    read_incoming,
+    recognise_report,
+)
+from .fetch_session import Fetching, attempt, with_message_id
+from .mail_refusal import REFUSAL_HEADER, SEND_LATER
 
 _logger = logging.getLogger(__name__)
 
-#: marks a refusal of ours, so that it is not answered when it is fetched again
-REFUSAL_HEADER = "X-Odoo-Routing-Refusal"
+#: headers that name recipients, in the order in which they count
+RECIPIENT_HEADERS = ("To", "Cc", "Delivered-To", "X-Original-To", "Resent-To", "Resent-Cc")
+#: key in the context: id of the company that a new record is made for
+NEW_IN_COMPANY = "mail_company_routing_new_in_company"
 
 
 class MailThread(models.AbstractModel):
@@ -44,16 +57,22 @@ class MailThread(models.AbstractModel):
     @api.model
     def message_process(self, model, message, *args, **kwargs):
         """Keep what was fetched and cannot be processed; native marks it as seen and forgets it."""
-        context = self.env.context
-        fetched = context.get("default_fetchmail_server_id")
-        if not fetched or context.get("mail_unprocessed_retry"):
+        fetching = Fetching.of(self.env)
+        if fetching is None:
             return super().message_process(model, message, *args, **kwargs)
         try:
-            with self.env.cr.savepoint():
-                return super().message_process(model, message, *args, **kwargs)
+            with attempt(self.env.cr):
+                return super().message_process(model, with_message_id(message), *args, **kwargs)
         except Exception as error:
+            if getattr(error, "pgcode", None) in PG_CONCURRENCY_ERRORS_TO_RETRY:
+                fetching.fetch_again()
+                raise
             _logger.info("An incoming mail could not be processed; it is kept", exc_info=True)
-            self.env["mail.unprocessed"]._keep(model, message, error, kwargs)
+            try:
+                self.env["mail.unprocessed"]._keep(message, error)
+            except Exception:
+                fetching.fetch_again()
+                raise
             return False
 
     @api.model
@@ -66,7 +85,7 @@ class MailThread(models.AbstractModel):
         if message[REFUSAL_HEADER] == self._refusal_mark():
             _logger.info("Ignored a refusal of our own, %s", message_dict.get("message_id"))
             return []
-        thread = self._in_company_of(message_dict)
+        thread = self._in_company(self._company_of_message(message, message_dict))
         to = email_split(message_dict.get("to") or "")
         is_reply = thread._is_reply_to_known(to, message_dict, facts)
         incoming = read_incoming(
@@ -76,8 +95,7 @@ class MailThread(models.AbstractModel):
             is_reply=is_reply,
             alias_domains_allowed=self._allowed_domain(),
         )
-        if incoming.is_bounce:
-            thread._routing_handle_bounce(message, message_dict)
+        if thread._handle_report(message, message_dict, incoming):
             return []
         if incoming.for_replies and not (model or is_reply or thread._has_alias(incoming)):
             thread._refuse_for_replies(message, message_dict)
@@ -100,52 +118,115 @@ class MailThread(models.AbstractModel):
         """Create new records in the company that the message was sent to; replies change none."""
         if not routes or not self.env["mail.routing"]._is_active():
             return super()._message_route_process(message, message_dict, routes)
+        company = self._company_of_message(message, message_dict)
         thread_id = False
         for route in routes:
-            model, existing_id, custom_values, user_id, alias = route
-            thread = self if existing_id else self._in_company_of(message_dict, user_id)
+            model, existing_id, custom_values, _user_id, _alias = route
+            thread = self
+            # an alias that names a company has decided
+            is_new = company and not existing_id and not (custom_values or {}).get("company_id")
+            if is_new:
+                # native creates with sudo: neither the sender nor the alias's owner need be in it
+                thread = self.with_company(company.id).with_context(**{NEW_IN_COMPANY: company.id})
             thread_id = super(MailThread, thread)._message_route_process(
-                message, dict(message_dict), [(model, existing_id, custom_values, user_id, alias)]
+                message, dict(message_dict), [route]
             )
-            if not existing_id and thread is not self:
-                self._give_company(self.env[model].browse(thread_id), thread.env.company)
+            if is_new and thread_id:
+                # some models make their records without message_new
+                record = thread.env[model].sudo().browse(thread_id)
+                if "company_id" in record._fields and not record.company_id:
+                    record._move_to_company(company.id)
         return thread_id
 
     @api.model
-    def _in_company_of(self, message_dict, user_id=None):
-        """Give this model in the company of an incoming message; itself where it has none.
+    def message_new(self, msg_dict, custom_values=None):
+        """Make the new record one of the company that the message was sent to."""
+        record = super().message_new(msg_dict, custom_values)
+        company_id = self.env.context.get(NEW_IN_COMPANY)
+        if company_id and record:
+            record._move_to_company(company_id)
+        return record
 
-        :param user_id: who is to act in it: one that may not is left where he is
+    def _move_to_company(self, company_id):
+        """Give a new record its company, where its model has one that can be given.
+
+        A salesperson or a customer's card of another company cannot stay on it. What belongs to
+        its company by more than that, a task to its project, stays there.
         """
-        server = (
-            self.env["fetchmail.server"]
-            .sudo()
-            .browse(self.env.context.get("default_fetchmail_server_id") or ())
-        )
-        company, _rule = company_of_incoming(
-            email_split(message_dict.get("recipients") or ""),
-            server.company_id.id,
-            self.env["mail.routing"]._get_facts(),
-        )
-        if company is None:
-            return self
-        user = self.env["res.users"].sudo().browse(user_id or self.env.uid)
-        if not user._is_superuser() and company.id not in user.company_ids.ids:
-            return self
-        return self.with_company(company.id)
+        self.ensure_one()
+        field = self._fields.get("company_id")
+        if (
+            field is None
+            or field.comodel_name != "res.company"
+            or field.readonly
+            or self.company_id.id == company_id
+        ):
+            return
+        foreign = {}
+        user = self.user_id if self._is_many2one("user_id", "res.users") else None
+        if user and company_id not in user.company_ids.ids:
+            foreign["user_id"] = False
+        partner = self.partner_id if self._is_many2one("partner_id", "res.partner") else None
+        if partner and partner.company_id.id not in (False, company_id):
+            foreign["partner_id"] = False
+        record = self.with_context(tracking_disable=True)
+        for values in ({}, foreign):
+            try:
+                with self.env.cr.savepoint():
+                    record.write({**values, "company_id": company_id})
+                return
+            except UserError as error:
+                reason = error
+        _logger.info("%s stays in its company: %s", self, reason)
+
+    def _is_many2one(self, name, comodel_name):
+        field = self._fields.get(name)
+        return field is not None and field.type == "many2one" and field.comodel_name == comodel_name
+
+    # ------------------------------------------------------------
+    # Whose mail is it?
+    # ------------------------------------------------------------
 
     @api.model
-    def _give_company(self, record, company):
-        """Complete a new record whose model does not take the company in force by itself."""
-        field = record._fields.get("company_id")
-        if (
-            record
-            and field is not None
-            and field.comodel_name == "res.company"
-            and not field.readonly
-            and not record.sudo().company_id
-        ):
-            record.sudo().company_id = company
+    def _recipients_in_order(self, message, message_dict=None):
+        """Give the addresses a message was sent to: as its headers have them, then all others.
+
+        Native's parser gives them in an order that changes with each start of Python.
+        """
+        headers = headers_of(message.raw_items())
+        found = []
+        for header in RECIPIENT_HEADERS:
+            for value in headers.get(header.lower(), ()):
+                found += email_split(" ".join(value.split()))
+        found += sorted(email_split((message_dict or {}).get("recipients") or ""))
+        return list(dict.fromkeys(address.lower() for address in found))
+
+    @api.model
+    def _fetching_company_id(self):
+        """Give the id of the company whose mailbox is being fetched, or was."""
+        fetching = Fetching.of(self.env)
+        if fetching:
+            return fetching.company_id
+        server_id = self.env.context.get("default_fetchmail_server_id")
+        return self.env["fetchmail.server"].sudo().browse(server_id or ()).exists().company_id.id
+
+    @api.model
+    def _company_of_message(self, message, message_dict=None):
+        """Give the company of an incoming message, None where native decides."""
+        return company_of_incoming(
+            self._recipients_in_order(message, message_dict),
+            self._fetching_company_id(),
+            self.env["mail.routing"]._get_facts(),
+        )[0]
+
+    @api.model
+    def _in_company(self, company):
+        """Give this model in a company, if whoever runs it may work there."""
+        if company is None:
+            return self
+        if not self.env.su and company.id not in self.env.user._get_company_ids():
+            return self
+        return self.with_company(company.id)
 
     @api.model
     def _is_reply_to_known(self, to, message_dict, facts):
@@ -184,6 +265,44 @@ class MailThread(models.AbstractModel):
         return (get_param("mail.catchall.domain") or allowed[0]).strip().lower()
 
     # ------------------------------------------------------------
+    # Delivery reports
+    # ------------------------------------------------------------
+
+    @api.model
+    def _handle_report(self, message, message_dict, incoming):
+        """Take a report on a mail's delivery for what it is, wherever it was sent to.
+
+        :return: whether it was one
+        :raise UserError: it is one, of a mail that cannot be told
+        """
+        sender = (email_split(message_dict.get("email_from") or "") or [""])[0].lower()
+        headers = headers_of(message.raw_items())
+        kind = recognise_report(
+            message.get_content_type(), sender, message_dict.get("subject") or "", headers
+        )
+        handled = False
+        note = self.env["mail.delivery.note"]
+        if kind in ("note", "suspect") and note._is_answer(sender, headers):
+            kind = ""
+        if kind:
+            for bounced in note._find(kind, sender, headers, message, message_dict):
+                self._routing_handle_bounce(message, {**message_dict, **bounced})
+                handled = True
+        if not handled and (kind == "report" or incoming.is_bounce and kind != "note"):
+            self._routing_handle_bounce(message, message_dict)
+            handled = True
+        if handled:
+            return True
+        if kind == "note" or kind == "suspect" and note._is_about_ours(headers, message_dict):
+            raise UserError(
+                _(
+                    "It says that a mail did not arrive, but not which one. Look for the mail that"
+                    " it is about, correct the address, and send that again."
+                )
+            )
+        return False
+
+    # ------------------------------------------------------------
     # Refusals
     # ------------------------------------------------------------
 
@@ -205,14 +324,36 @@ class MailThread(models.AbstractModel):
 
     @api.model
     def _routing_create_bounce_email(self, email_from, body_html, message, **mail_values):
-        """Refuse in a way that no robot answers, and answer none (RFC 3834 2)."""
-        if self.env["mail.routing"]._is_active():
-            submitted = (message["Auto-Submitted"] or "no").strip().lower()
-            if submitted != "no":
-                _logger.info("Not refusing an automatic mail from %s", email_from)
-                return
-            mail_values.setdefault(
-                "headers",
-                repr({"Auto-Submitted": "auto-replied", REFUSAL_HEADER: self._refusal_mark()}),
+        """Refuse in the name of the company that was written to, in a way that no robot answers.
+
+        No robot is answered either (RFC 3834 2), and nobody more often than native's own limit on
+        loops has it. The refusal is sent when what caused it is committed.
+        """
+        routing = self.env["mail.routing"]
+        if not routing._is_active():
+            return super()._routing_create_bounce_email(
+                email_from, body_html, message, **mail_values
             )
-        super()._routing_create_bounce_email(email_from, body_html, message, **mail_values)
+        headers = headers_of(message.raw_items())
+        address = email_normalize((headers.get("return-path") or [""])[0] or email_from or "")
+        if not address or is_automatic(headers):
+            _logger.info("Not refusing an automatic mail from %s", email_from)
+            return None
+        if self.env["mail.mail"]._is_refused_enough(address, mail_values.get("references")):
+            _logger.info("Not refusing any more mails from %s for now", email_from)
+            return None
+        thread = self.with_context(**{SEND_LATER: True})
+        company = company_that_answers(
+            self._recipients_in_order(message), self._fetching_company_id(), routing._get_facts()
+        )
+        if company:
+            # sudo: native creates the mail so; who wrote need not work there
+            thread = thread.sudo().with_company(company.id)
+            if "reply_to" in mail_values:
+                mail_values["reply_to"] = thread.env.company.email
+        mail_values.update(email_to=address, auto_delete=False)  # kept to be counted
+        marks = {"Auto-Submitted": "auto-replied", REFUSAL_HEADER: self._refusal_mark()}
+        mail_values.setdefault("headers", repr(marks))
+        return super(MailThread, thread)._routing_create_bounce_email(
+            email_from, body_html, message, **mail_values
+        )

@@ -1,13 +1,16 @@
 import base64
-import email
 import email.policy
 import logging
+from email.parser import BytesHeaderParser
 
-from odoo import _, api, fields, models
+from odoo import SUPERUSER_ID, _, api, fields, models
 from odoo.exceptions import UserError
-from odoo.tools import decode_message_header, email_split
+from odoo.service.model import PG_CONCURRENCY_ERRORS_TO_RETRY
+from odoo.tools import decode_message_header
 
 from ..routing import company_of_incoming
+from .fetch_session import Fetching, attempt, with_message_id
+from .mail_refusal import SEND_LATER
 
 _logger = logging.getLogger(__name__)
 
@@ -15,7 +18,7 @@ _logger = logging.getLogger(__name__)
 class MailUnprocessed(models.Model):
     """Incoming mail that Odoo could not process, kept so that nothing is lost.
 
-    Whoever administers sees why, mends it and retries; what succeeds is taken off the list.
+    The administrator sees why, fixes it and retries; what succeeds is taken off the list.
     """
 
     _name = "mail.unprocessed"
@@ -32,11 +35,13 @@ class MailUnprocessed(models.Model):
         "fetchmail.server", string="Mailbox", ondelete="set null", readonly=True
     )
     company_id = fields.Many2one("res.company", ondelete="set null", readonly=True)
-    res_model = fields.Char(string="New Record Of", readonly=True)
+    res_model = fields.Char(
+        related="fetchmail_server_id.object_id.model",
+        string="New Record Of",
+        help="What its mailbox creates records of by now; Retry goes by this",
+    )
     raw = fields.Binary(string="Message", attachment=True, readonly=True)
     raw_name = fields.Char(compute="_compute_raw_name")
-    save_original = fields.Boolean(readonly=True)
-    strip_attachments = fields.Boolean(readonly=True)
     tries = fields.Integer(default=1, readonly=True)
 
     @api.depends("message_id")
@@ -45,65 +50,88 @@ class MailUnprocessed(models.Model):
             mail.raw_name = f"mail-{mail.id}.eml"
 
     @api.model
-    def _keep(self, model, message, error, options):
-        """Keep a message that could not be processed.
+    def _keep(self, message, error):
+        """Keep a message that was fetched and could not be processed, whatever is in it.
 
-        :param model: the model that its mailbox creates records of, if any
-        :param message: the raw message, as it was fetched
-        :param error: the exception
-        :param options: of ``message_process``: ``save_original``, ``strip_attachments``
+        :param message: the raw message, in bytes
+        :param error: the exception, None where it is unknown
+        :return: its record; the one there is where it was kept before
         """
-        raw = getattr(message, "data", message)
-        raw = raw.encode() if isinstance(raw, str) else bytes(raw)
+        fetching = Fetching.of(self.env)
+        server_id = fetching.server_id
+        raw = bytes(message)
+        kept = self._kept(raw, server_id)
+        if kept:
+            return kept
         values = {
             "raw": base64.b64encode(raw),
-            "res_model": model or False,
             "reason": self._reason(error),
-            "fetchmail_server_id": self.env.context.get("default_fetchmail_server_id"),
-            "save_original": bool(options.get("save_original")),
-            "strip_attachments": bool(options.get("strip_attachments")),
+            "fetchmail_server_id": server_id,
         }
         try:
-            values.update(self._read_headers(raw))
-        except Exception:
+            with self.env.cr.savepoint():
+                return self.sudo().create(
+                    {**values, **self._read_headers(raw, fetching.company_id)}
+                )
+        except Exception as broken:
+            if getattr(broken, "pgcode", None) in PG_CONCURRENCY_ERRORS_TO_RETRY:
+                raise
             # what breaks Odoo may break this too; the mail is kept all the same
             _logger.info("Headers of an unprocessed mail cannot be read", exc_info=True)
-        return self.sudo().create(values)
+            return self.sudo().create(values)
 
     @api.model
-    def _read_headers(self, raw):
-        """Read what the list shows, and the company, from a raw message."""
-        message = email.message_from_bytes(raw, policy=email.policy.SMTP)
-        recipients = [
-            decode_message_header(message, header)
-            for header in ("To", "Delivered-To", "Cc", "X-Original-To")
-        ]
-        server = (
-            self.env["fetchmail.server"]
-            .sudo()
-            .browse(self.env.context.get("default_fetchmail_server_id") or ())
+    def _kept(self, raw, server_id):
+        """Give the record of a message of a mailbox that was kept before."""
+        attachments = self.env["ir.attachment"].sudo()
+        found = attachments.search(
+            [
+                ("res_model", "=", self._name),
+                ("res_field", "=", "raw"),
+                ("checksum", "=", attachments._compute_checksum(raw)),
+            ]
         )
+        mails = self.sudo().browse(found.mapped("res_id")).exists()
+        return mails.filtered(lambda mail: mail.fetchmail_server_id.id == server_id)[:1]
+
+    @api.model
+    def _read_headers(self, raw, own_company_id):
+        """Read what the list shows, and the company, from a raw message.
+
+        :param own_company_id: of the mailbox
+        """
+        message = BytesHeaderParser(policy=email.policy.SMTP).parsebytes(raw)
         company, _rule = company_of_incoming(
-            email_split(", ".join(recipients)),
-            server.company_id.id,
+            self.env["mail.thread"]._recipients_in_order(message),
+            own_company_id,
             self.env["mail.routing"]._get_facts(),
         )
         return {
-            "subject": decode_message_header(message, "Subject")[:250],
-            "email_from": decode_message_header(message, "From")[:250],
-            "email_to": decode_message_header(message, "To")[:250],
-            "message_id": (message["Message-Id"] or "").strip()[:250],
-            "company_id": company.id if company else server.company_id.id,
+            "subject": _storable(decode_message_header(message, "Subject"))[:250],
+            "email_from": _storable(decode_message_header(message, "From"))[:250],
+            "email_to": _storable(decode_message_header(message, "To"))[:250],
+            "message_id": _storable(message["Message-Id"] or "").strip()[:250],
+            "company_id": company.id if company else own_company_id,
         }
 
     @api.model
     def _reason(self, error):
         """Say what went wrong: Odoo's own words, with the cure where it is known."""
-        words = f"{type(error).__name__}: {error}"[:4000]
-        if isinstance(error, ValueError) and "No possible route" in words:
+        words = _storable(f"{type(error).__name__}: {error}")[:4000]
+        if error is None:
+            words = _("Odoo's transaction broke while it was processed. Retry.")
+        elif isinstance(error, UserError):
+            words = _storable(str(error))
+        elif isinstance(error, ValueError) and "No possible route" in words:
             words = _(
                 "Nobody in Odoo reads the address it was sent to: no alias has this name, the mail"
                 " answers no message, and its incoming server creates no records.\n%s",
+                words,
+            )
+        elif isinstance(error, ValueError) and "NUL" in words:
+            words = _(
+                "It has a NUL character, which the database refuses. Read it in the message"
+                " itself.\n%s",
                 words,
             )
         return words
@@ -120,6 +148,8 @@ class MailUnprocessed(models.Model):
 
         :return: a notification of how many did, or the reason where the only one did not
         """
+        self.check_access_rights("unlink")
+        self.check_access_rule("unlink")
         done = self.browse()
         for mail in self:
             if mail._retry():
@@ -156,22 +186,30 @@ class MailUnprocessed(models.Model):
         self.ensure_one()
         if not self.raw:
             raise UserError(_("The message of this mail is gone, it cannot be retried."))
-        # sudo: as the cron that fetches
-        thread = self.env["mail.thread"].sudo().with_user(self.env.ref("base.user_root"))
-        if self.fetchmail_server_id:
-            thread = thread.with_context(
-                default_fetchmail_server_id=self.fetchmail_server_id.id, mail_unprocessed_retry=True
-            )
+        server = self.sudo().fetchmail_server_id
+        # as the cron that fetches; what it sends waits for the commit of this request
+        thread = (
+            self.env["mail.thread"]
+            .with_user(SUPERUSER_ID)
+            .with_context(**{SEND_LATER: True, "default_fetchmail_server_id": server.id})
+        )
         try:
-            with self.env.cr.savepoint():
+            with attempt(self.env.cr):
                 thread.message_process(
-                    self.res_model,
-                    base64.b64decode(self.raw),
-                    save_original=self.save_original,
-                    strip_attachments=self.strip_attachments,
+                    server.object_id.model,
+                    with_message_id(base64.b64decode(self.raw)),
+                    save_original=server.original,
+                    strip_attachments=bool(server) and not server.attach,
                 )
         except Exception as error:
+            if getattr(error, "pgcode", None) in PG_CONCURRENCY_ERRORS_TO_RETRY:
+                raise  # Odoo repeats the request
             _logger.info("Unprocessed mail %s failed again", self.id, exc_info=True)
             self.sudo().write({"reason": self._reason(error), "tries": self.tries + 1})
             return False
         return True
+
+
+def _storable(text):
+    """Give a text without what PostgreSQL refuses: NUL, and halves of characters."""
+    return str(text).replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()

@@ -26,13 +26,22 @@ from .addresses import (
 )
 from .company import author_of, company_of_mail
 from .facts import Author, Company, Domain, Draft, Facts, Server, Settings, User, filter_domain
-from .incoming import Incoming, company_of_incoming, read_incoming
+from .incoming import Incoming, company_of_incoming, company_that_answers, read_incoming
 from .reasons import Reason
 from .refusals import Refusal, recognise_refusal
+from .reports import (
+    Clues,
+    has_null_return_path,
+    headers_of,
+    is_automatic,
+    read_clues,
+    recognise_report,
+)
 from .route import Route, decide, decide_reply_to, is_restricted
 
 __all__ = [
     "Author",
+    "Clues",
     "Company",
     "Domain",
     "Draft",
@@ -51,17 +60,23 @@ __all__ = [
     "clean_name",
     "company_of_incoming",
     "company_of_mail",
+    "company_that_answers",
     "decide",
     "decide_reply_to",
     "domain_of",
     "encode_mailbox",
     "filter_domain",
     "format_mailbox",
+    "has_null_return_path",
+    "headers_of",
     "is_address",
+    "is_automatic",
     "is_local_part",
     "is_restricted",
     "parse_mailbox",
+    "read_clues",
     "read_incoming",
     "recognise_refusal",
+    "recognise_report",
     "unicode_domain",
 ]

@@ -34,24 +34,54 @@ def company_of_incoming(
 ) -> tuple[Company | None, str]:
     """Decide the company of an incoming message.
 
-    :param recipients: addresses of To, Cc, Delivered-To and the like
+    Of several that one rule names, the one whose mailbox it is comes first, then the order of the
+    recipients.
+
+    :param recipients: addresses of To, Cc, Delivered-To and the like, in this order
     :param server_company_id: company of the incoming server that fetched it
     :return: the company, None for native's choice, and the rule that named it: ``reply_to``,
         ``domain``, ``server`` or ``""``
     """
     recipients = [address.lower() for address in recipients]
-    for address in recipients:
-        company = facts.company_by_reply_to.get(address)
-        if company:
-            return company, "reply_to"
-    for address in recipients:
-        company = _owner(domain_of(address), facts)
-        if company:
-            return company, "domain"
+    rules = {
+        "reply_to": map(facts.company_by_reply_to.get, recipients),
+        "domain": (_user_of(domain_of(address), facts) for address in recipients),
+    }
+    for rule, named in rules.items():
+        companies = [company for company in named if company]
+        if companies:
+            of_mailbox = (c for c in companies if c.id == server_company_id)
+            return next(of_mailbox, companies[0]), rule
     company = facts.company.get(server_company_id)
     if company and company.mail_server_by_domain:
         return company, "server"
     return None, ""
+
+
+def company_that_answers(
+    recipients: Iterable[str], server_company_id: int | None, facts: Facts
+) -> Company | None:
+    """Decide in whose name an incoming message is refused.
+
+    As :func:`company_of_incoming`; else the one whose reply address or whose domain it was sent
+    to, though it does not use its own servers.
+
+    :return: the company, None for native's choice
+    """
+    recipients = [address.lower() for address in recipients]
+    company, _rule = company_of_incoming(recipients, server_company_id, facts)
+    if company:
+        return company
+    for address in recipients:
+        companies = [c for c in facts.companies if facts.reply_to_email(c) == address]
+        if len(companies) != 1:
+            domain = facts.domain_named.get(domain_of(address))
+            companies = facts.companies_having(domain.id) if domain else []
+            owner = facts.company.get(domain.company_id) if domain else None
+            companies = [owner] if owner else companies
+        if len(companies) == 1:
+            return companies[0]
+    return None
 
 
 def read_incoming(
@@ -91,8 +121,8 @@ def read_incoming(
     )
 
 
-def _owner(domain: str, facts: Facts) -> Company | None:
-    """The company, using its own servers, that owns a domain or is alone in having it."""
+def _user_of(domain: str, facts: Facts) -> Company | None:
+    """The company that owns a domain or is alone in having it, and uses its own servers."""
     claimed = facts.domain_named.get(domain)
     if claimed is None:
         return None

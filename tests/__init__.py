@@ -5,6 +5,7 @@ from . import (
     test_companies,
     test_explain,
     test_faults,
+    test_fetching,
     test_incoming,
     test_mailbox_setup,
     test_readme_example,

@@ -3,9 +3,12 @@
 import base64
 import socket
 import time
+from email.message import EmailMessage
+from email.utils import make_msgid
 from unittest.mock import patch
 
 from odoo.tests import tagged
+from odoo.tests.common import new_test_user
 from odoo.tools import mute_logger
 
 from .common import CUSTOMER
@@ -33,8 +36,8 @@ class IncomingCase(TwoCompaniesCase):
             "any",
             imap=True,
         )
-        self.server_a.smtp_port = self.provider_a.smtp_port
-        self.server_b.smtp_port = self.provider_b.smtp_port
+        self.server_a.write({"smtp_port": self.provider_a.smtp_port, "from_filter": False})
+        self.server_b.write({"smtp_port": self.provider_b.smtp_port, "from_filter": False})
         self.mailbox_a = self.incoming_server(self.provider_a, "kevin@a.com", company_id=self.a.id)
         self.mailbox_b = self.incoming_server(self.provider_b, "kevin@b.com", company_id=self.b.id)
         self.b.alias_domain_id.catch_all = "no"
@@ -153,14 +156,64 @@ class TestDeliveryReports(IncomingCase):
         "--x\r\nContent-Type: message/rfc822\r\n\r\n{original}\r\n--x--\r\n"
     )
 
-    def report(self, provider, mail, to):
+    def report(self, provider, mail, to, sender="MAILER-DAEMON@provider.example"):
         raw = self.REPORT.format(
-            sender="MAILER-DAEMON@provider.example",
+            sender=sender,
             to=to,
             customer=CUSTOMER,
             original=mail.data.decode("ascii", "replace"),
         )
         self.assertTrue(provider.deliver(to, raw.encode()))
+
+    @mute_logger(*QUIET)
+    def test_at_a_reply_address_that_is_a_login_too(self):
+        self.b.write({"reply_to_by_company": True, "reply_to_prefix": "service"})
+        self.provider_b.add_account("service@b.com", "secret")
+        self.incoming_server(self.provider_b, "service@b.com", company_id=self.b.id)
+        self.server_b.write({"sender_policy": "login", "smtp_user": "service@b.com"})
+        self.assertEqual(self.server_b.sender_address, "service@b.com")
+        message = self.post(self.of_b, self.ziying)
+        mail = self.one_mail(self.provider_b)
+        self.assertEqual((mail.mail_from, mail.reply_to), ("service@b.com", "service@b.com"))
+        self.provider_b.clear()
+        for sender in ("MAILER-DAEMON@mail.b.com", "reports@mail.b.com"):
+            message.sudo().notification_ids.notification_status = "sent"
+            self.report(self.provider_b, mail, "service@b.com", sender)
+            self.fetch()
+            self.run_queue()
+            self.assertEqual(message.notification_ids.notification_status, "bounce")
+        self.assertFalse(self.answers(self.of_b))
+        self.assertFalse(self.provider_b.mails, "a report was answered")
+        self.assertFalse(self.unprocessed())
+
+    @mute_logger(*QUIET)
+    def test_at_a_catchall_address(self):
+        message = self.post(self.of_a, self.ziying)
+        mail = self.one_mail(self.provider_a)
+        self.assertEqual(mail.reply_to, "catchall@a.com")
+        self.provider_a.clear()
+        self.report(self.provider_a, mail, "catchall@a.com", "reports@mail.a.com")
+        self.fetch()
+        self.run_queue()
+        self.assertEqual(message.notification_ids.notification_status, "bounce")
+        self.assertFalse(self.provider_a.mails, "a report was answered")
+        self.assertFalse(self.unprocessed())
+
+    def test_a_receipt_is_no_failure(self):
+        message = self.post(self.of_b, self.ziying)
+        mail = self.one_mail(self.provider_b)
+        raw = (
+            f"From: {CUSTOMER}\r\nTo: kevin@b.com\r\nSubject: Read\r\n"
+            f"In-Reply-To: {mail.message['Message-Id']}\r\nMIME-Version: 1.0\r\n"
+            'Content-Type: multipart/report; report-type=disposition-notification; boundary="x"'
+            "\r\n\r\n--x\r\nContent-Type: text/plain\r\n\r\nRead.\r\n"
+            "--x\r\nContent-Type: message/disposition-notification\r\n\r\n"
+            f"Final-Recipient: rfc822; {CUSTOMER}\r\n\r\n--x--\r\n"
+        )
+        self.provider_b.deliver("kevin@b.com", raw.encode())
+        self.fetch()
+        self.assertEqual(message.notification_ids.notification_status, "sent")
+        self.assertFalse(self.answers(self.of_b))
 
     def test_in_the_login_mailbox(self):
         self.server_b.sender_policy = "login"
@@ -187,6 +240,148 @@ class TestDeliveryReports(IncomingCase):
         self.assertFalse(self.unprocessed())
         self.run_queue()
         self.assertFalse(self.provider_a.mails)
+
+
+@tagged("post_install", "-at_install")
+class TestNotesOfNonDelivery(IncomingCase):
+    """What Chinese providers send instead of a report: a letter to people."""
+
+    TEXT = (
+        "很抱歉您发送的邮件被退回，以下是该邮件的相关信息：\n"
+        "被退回邮件 主题：{subject}\n收件人：{customer}\n退信原因：收件人邮箱不存在。\n{more}"
+    )
+
+    def setUp(self):
+        super().setUp()
+        self.message = self.post(self.of_b, self.ziying, subject="Your quotation of Monday")
+        self.mail = self.one_mail(self.provider_b)
+        self.provider_b.clear()
+
+    def note(self, sender="PostMaster@qq.com", text=None, refers=False, **headers):
+        note = EmailMessage()
+        note["From"] = sender
+        note["To"] = self.mail.reply_to
+        note["Subject"] = headers.pop("Subject", "系统退信/Systems bounce")
+        note["Message-ID"] = make_msgid(domain="qq.com")
+        if refers:
+            note["In-Reply-To"] = str(self.mail.message["Message-Id"])
+        for name, value in headers.items():
+            note[name.replace("_", "-")] = value
+        note.set_content(text if text is not None else self.text())
+        self.provider_b.deliver("kevin@b.com", note.as_bytes())
+        self.fetch()
+        self.run_queue()
+
+    def text(self, subject="Your quotation of Monday", customer=CUSTOMER, more=""):
+        return self.TEXT.format(subject=subject, customer=customer, more=more)
+
+    def assertBounced(self, expected=True):
+        self.assertEqual(
+            self.message.notification_ids.notification_status, "bounce" if expected else "sent"
+        )
+        self.assertFalse(self.answers_of_anybody(), "it stands on the document")
+        self.assertFalse(self.provider_b.mails, "it was answered")
+        self.assertEqual(len(self.unprocessed()), 0 if expected else 1)
+
+    def answers_of_anybody(self):
+        return self.of_b.message_ids.filtered(lambda m: m.message_type == "email")
+
+    def test_by_what_it_answers(self):
+        self.note(text="退信", refers=True)
+        self.assertBounced()
+
+    def test_by_its_recipient_and_subject(self):
+        self.post(self.of_b, self.ziying, subject="Another letter")
+        self.provider_b.clear()
+        self.note()
+        self.assertBounced()
+
+    def test_by_the_message_id_in_its_text(self):
+        self.note("Postmaster@163.com", text=f"退信 {self.mail.message['Message-Id']}")
+        self.assertBounced()
+
+    def test_of_a_mailer_daemon(self):
+        self.note("MAILER-DAEMON@aliyun.com", refers=True)
+        self.assertBounced()
+
+    def test_with_failed_recipients(self):
+        self.note("system@qq.com", text="退信", X_Failed_Recipients=CUSTOMER, Return_Path="<>")
+        self.assertBounced()
+
+    def test_with_a_null_return_path(self):
+        self.note("noreply@qq.com", text="退信", refers=True, Return_Path="<>", Subject="通知")
+        self.assertBounced()
+        # and where the sender alone says nothing, its subject does
+        self.message.sudo().notification_ids.notification_status = "sent"
+        self.note("noreply@qq.com", Return_Path="<>")
+        self.assertBounced()
+
+    def test_the_right_one_of_several_recipients(self):
+        other = self.env["res.partner"].create({"name": "Other", "email": "other@example.net"})
+        self.message = self.post(
+            self.of_b, self.ziying, to=self.customer + other, subject="To both"
+        )
+        self.mail = self.provider_b.mails[0]
+        self.provider_b.clear()
+        self.note(text=self.text("To both", "other@example.net"), refers=True)
+        status = {
+            notification.res_partner_id: notification.notification_status
+            for notification in self.message.notification_ids
+        }
+        self.assertEqual(status, {self.customer: "sent", other: "bounce"})
+
+    @mute_logger(*QUIET)
+    def test_a_doubtful_one_is_kept(self):
+        self.note(text="一封邮件被退回。")
+        self.assertBounced(False)
+        self.assertIn("did not arrive", self.unprocessed().reason)
+
+    @mute_logger(*QUIET)
+    def test_of_two_mails_to_one_address_none_is_guessed(self):
+        self.post(self.of_b, self.ziying, subject="Another letter")
+        self.provider_b.clear()
+        self.note(text=self.text(subject="（无）"))
+        self.assertBounced(False)
+
+    @mute_logger(*QUIET)
+    def test_of_an_address_we_did_not_write_to(self):
+        self.note(text=self.text(customer="stranger@example.net"))
+        self.assertBounced(False)
+
+    @mute_logger(*QUIET)
+    def test_a_stranger_who_knows_the_address_alone(self):
+        self.note("evil@example.org", text=self.text("x"), X_Failed_Recipients=CUSTOMER)
+        self.assertBounced(False)
+
+    def test_a_holiday_note_is_an_answer(self):
+        for headers in (
+            {"Auto_Submitted": "auto-replied"},
+            {"Auto_Submitted": "auto-generated", "X_Auto_Response_Suppress": "All"},
+            {},
+        ):
+            before = len(self.answers_of_anybody())
+            self.note(
+                CUSTOMER, text="休假", refers=True, Return_Path="<>", Subject="自动回复", **headers
+            )
+            self.assertEqual(len(self.answers_of_anybody()), before + 1)
+        self.assertEqual(self.message.notification_ids.notification_status, "sent")
+        self.assertFalse(self.unprocessed())
+
+    @mute_logger(*QUIET)
+    def test_a_robot_of_the_customer_says_nothing_of_a_failure(self):
+        self.note(
+            "tickets@example.net", text="Ticket 17", refers=True, Return_Path="<>", Subject="Got it"
+        )
+        self.assertBounced(False)
+
+    def test_a_customer_who_is_a_postmaster(self):
+        self.customer.email = "postmaster@small.example"
+        self.message = self.post(self.of_b, self.ziying)
+        self.mail = self.one_mail(self.provider_b)
+        self.provider_b.clear()
+        self.note("postmaster@small.example", text="We agree.", refers=True, Subject="Re: x")
+        self.assertEqual(len(self.answers_of_anybody()), 1)
+        self.assertEqual(self.message.notification_ids.notification_status, "sent")
 
 
 @tagged("post_install", "-at_install")
@@ -235,6 +430,90 @@ class TestNewMail(IncomingCase):
         self.write_to(self.provider_b, "sales@b.com")
         self.fetch()
         self.assertEqual(len(self.lead()), 1, self.unprocessed().mapped("reason"))
+        self.assertEqual(self.lead().company_id, self.b)
+        self.assertEqual(self.lead().message_ids.record_company_id, self.b)
+
+    def test_a_sender_who_is_not_in_the_company(self):
+        self.lead()
+        self.make_alias()
+        self.provider_b.add_account("sales@b.com", "secret")
+        self.incoming_server(self.provider_b, "sales@b.com")
+        of_a = new_test_user(self.env, "of_a", groups="base.group_user", email="of_a@a.com")
+        of_a.write({"company_ids": [(6, 0, self.a.ids)], "company_id": self.a.id})
+        card = self.env["res.partner"].create(
+            {"name": "Card of A", "email": "card@example.net", "company_id": self.a.id}
+        )
+        of_both = self.ziying.partner_id  # at home in A
+        for sender in (of_a.email, card.email, of_both.email, "nobody@example.net"):
+            with self.subTest(sender):
+                self.write_to(self.provider_b, "sales@b.com", sender=sender)
+                self.fetch()
+                self.assertEqual(
+                    self.lead().company_id, self.b, self.unprocessed().mapped("reason")
+                )
+                self.assertEqual(set(self.lead().message_ids.record_company_id.ids), {self.b.id})
+                self.lead().unlink()
+        self.assertEqual(of_a.company_ids, self.a)
+
+    def test_a_gateway_user_who_is_not_in_the_company(self):
+        self.lead()
+        self.make_alias()
+        gate = new_test_user(self.env, "gate", groups="base.group_user", email="gate@x.com")
+        gate.write({"company_ids": [(6, 0, self.company.ids)], "company_id": self.company.id})
+        message = EmailMessage()
+        message["From"], message["To"] = CUSTOMER, "sales@b.com"
+        message["Subject"], message["Message-ID"] = "Enquiry", make_msgid()
+        self.env["mail.thread"].with_user(gate).message_process(False, message.as_bytes())
+        self.assertEqual(self.lead().company_id, self.b)
+        self.assertEqual(gate.company_ids, self.company)
+
+    def test_any_model_that_has_a_company(self):
+        alias = self.env["mail.alias"].create(
+            {
+                "alias_name": "cards",
+                "alias_model_id": self.env["ir.model"]._get_id("res.partner"),
+                "alias_contact": "everyone",
+                "alias_user_id": self.lingsha.id,
+            }
+        )
+        self.write_to(self.provider_b, "kevin@b.com", Cc="cards@b.com")
+        self.fetch()
+        record = self.env["res.partner"].search([("name", "=", "Enquiry")])
+        self.assertEqual(record.company_id, self.b)
+        record.unlink()
+        # an alias that names a company has decided
+        alias.alias_defaults = {"company_id": self.a.id}
+        self.write_to(self.provider_b, "kevin@b.com", Cc="cards@b.com")
+        self.fetch()
+        record = self.env["res.partner"].search([("name", "=", "Enquiry")])
+        self.assertEqual(record.company_id, self.a)
+
+    def test_a_team_keeps_its_leads_in_its_company(self):
+        self.lead()
+        team = self.env["crm.team"].create({"name": "Team of A", "company_id": self.a.id})
+        self.make_alias(alias_defaults={"team_id": team.id})
+        self.write_to(self.provider_b, "kevin@b.com", Cc="sales@b.com")
+        self.fetch()
+        self.assertEqual(self.lead().company_id, self.a)
+
+    def test_a_mail_to_two_companies_is_the_mailboxs_then_the_first_recipients(self):
+        self.lead()
+        self.make_alias()
+        self.mailbox_b.company_id = False
+        for mailbox, to, cc, expected in (
+            (self.mailbox_a, "sales@b.com", "sales@a.com", self.a),
+            (self.mailbox_b, "sales@b.com", "sales@a.com", self.b),
+            (self.mailbox_b, "x@y.com, sales@a.com", "sales@b.com", self.a),
+        ):
+            with self.subTest((mailbox.name, to, cc)):
+                message = EmailMessage()
+                message["Cc"], message["To"], message["From"] = cc, to, CUSTOMER
+                message["Subject"], message["Message-ID"] = "Enquiry", make_msgid()
+                provider = self.provider_a if mailbox == self.mailbox_a else self.provider_b
+                provider.deliver(mailbox.user, message.as_bytes())
+                self.fetch(mailbox)
+                self.assertEqual(self.lead().company_id, expected)
+                self.lead().unlink()
 
     @mute_logger(*QUIET)
     def test_a_reply_address_is_refused_in_the_companys_name(self):
@@ -254,7 +533,7 @@ class TestNewMail(IncomingCase):
         self.write_to(self.provider_a, "answers@a.com")
         self.fetch()
         refusal = self.one_mail(self.provider_a)
-        self.assertEqual(refusal.header_from, "bounce@a.com")
+        self.assertEqual(refusal.mail_from, "bounce@a.com")
         self.assertFalse(self.unprocessed())
 
     @mute_logger(*QUIET)
@@ -271,6 +550,76 @@ class TestNewMail(IncomingCase):
             self.run_queue()
         self.assertEqual(len(self.provider_b.mails), 1)
         self.assertFalse(self.unprocessed())
+
+    @mute_logger(*QUIET)
+    def test_a_refusal_leaves_in_the_companys_name_whoever_fetches(self):
+        self.company.email, self.b.email = "main@odoomommy.com", "office@b.com"
+        self.b.write(
+            {
+                "reply_to_by_company": True,
+                "reply_to_prefix": "answers",
+                "mail_server_by_domain": False,
+            }
+        )
+        # everybody's mailbox: no rule names a company for a new record
+        self.incoming_server(self.provider_b, "answers@b.com")
+        self.server_b.sender_policy = "login"
+        self.b.mail_server_by_reply_to = False
+        self.b.mail_server_by_domain = True
+        self.write_to(self.provider_b, "answers@b.com")
+        self.fetch()
+        refusal = self.one_mail(self.provider_b)
+        self.assertEqual((refusal.mail_from, refusal.reply_to), ("kevin@b.com", "office@b.com"))
+        self.assertFalse(self.provider_a.mails)
+
+    @mute_logger(*QUIET)
+    def test_nothing_automatic_is_refused(self):
+        self.b.write({"reply_to_by_company": True, "reply_to_prefix": "answers"})
+        self.incoming_server(self.provider_b, "answers@b.com", company_id=self.b.id)
+        for headers in (
+            {"List_Id": "<news.example.net>"},
+            {"List_Unsubscribe": "<mailto:x@y.com>"},
+            {"Precedence": "bulk"},
+            {"Precedence": "Junk"},
+            {"Precedence": "list"},
+            {"X_Auto_Response_Suppress": "All"},
+            {"Auto_Submitted": "auto-generated (vacation)"},
+            {"Return_Path": "<>"},
+        ):
+            self.write_to(self.provider_b, "answers@b.com", **headers)
+        self.fetch()
+        self.run_queue()
+        self.assertFalse(self.provider_b.mails)
+        self.assertFalse(self.unprocessed())
+
+    @mute_logger(*QUIET)
+    def test_nobody_gets_more_refusals_than_native_lets_loops_go_on(self):
+        self.env["ir.config_parameter"].set_param("mail.gateway.loop.threshold", 3)
+        self.b.write({"reply_to_by_company": True, "reply_to_prefix": "answers"})
+        self.incoming_server(self.provider_b, "answers@b.com", company_id=self.b.id)
+        for _number in range(6):
+            self.write_to(self.provider_b, "answers@b.com")
+        self.fetch()
+        self.run_queue()
+        self.assertEqual(len(self.provider_b.mails), 3)
+
+    @mute_logger(*QUIET)
+    def test_a_mail_that_is_fetched_twice_is_refused_once(self):
+        self.b.write({"reply_to_by_company": True, "reply_to_prefix": "answers"})
+        self.incoming_server(self.provider_b, "answers@b.com", company_id=self.b.id)
+        message = self.write_to(self.provider_b, "answers@b.com")
+        self.receive(self.provider_b, message)
+        self.fetch()
+        self.run_queue()
+        self.one_mail(self.provider_b)
+        # what is refused no more counts no more
+        self.env["mail.mail"]._gc_refusals()
+        refusals = self.env["mail.mail"].search([("headers", "like", "Routing-Refusal")])
+        self.assertEqual(len(refusals), 1)
+        self.env.cr.execute("UPDATE mail_mail SET create_date = create_date - interval '1 day'")
+        refusals.invalidate_recordset()
+        self.env["mail.mail"]._gc_refusals()
+        self.assertFalse(refusals.exists())
 
     def test_allowed_domains_include_the_alias_domains(self):
         self.lead()
@@ -318,6 +667,40 @@ class TestUnprocessed(IncomingCase):
         self.assertEqual(result["params"]["type"], "success")
         self.assertFalse(self.unprocessed())
         self.assertEqual(self.env["mail.channel"].search_count([("name", "like", "Enquiry")]), 2)
+
+    @mute_logger(*QUIET)
+    def test_retry_goes_by_the_mailbox_as_it_is_now(self):
+        self.write_to(self.provider_a, "nobody@a.com", "Enquiry 1")
+        self.fetch()
+        kept = self.unprocessed()
+        kept.action_retry()
+        self.assertIn("creates no records", kept.reason)
+        self.mailbox_a.object_id = self.env["ir.model"]._get("res.partner")
+        self.mailbox_a.company_id = False
+        kept.action_retry()
+        self.assertFalse(self.unprocessed())
+        self.assertTrue(self.env["res.partner"].search([("name", "=", "Enquiry 1")]))
+
+    @mute_logger(*QUIET)
+    def test_retry_sends_nothing_itself(self):
+        self.provider_b.set_catch_all("b.com", "kevin@b.com")
+        self.write_to(self.provider_b, "nobody@b.com", "Enquiry 1")
+        self.fetch()
+        self.b.write({"reply_to_by_company": True, "reply_to_prefix": "nobody"})
+        self.unprocessed().action_retry()
+        self.assertFalse(self.unprocessed())
+        self.assertFalse(self.provider_b.mails, "it was sent in the request")
+        self.run_queue()
+        self.one_mail(self.provider_b)
+
+    @mute_logger(*QUIET)
+    def test_retry_is_the_administrators(self):
+        from odoo.exceptions import AccessError
+
+        self.write_to(self.provider_a, "nobody@a.com", "Enquiry 1")
+        self.fetch()
+        with self.assertRaises(AccessError):
+            self.unprocessed().with_user(self.ziying).action_retry()
 
     @mute_logger(*QUIET, "odoo.sql_db")
     def test_a_message_that_breaks_odoo_does_not_stop_the_ones_behind_it(self):

@@ -379,7 +379,7 @@ class MailCheckupLine(models.TransientModel):
     name = fields.Char(string="Finding", required=True)
     res_model = fields.Char()
     res_id = fields.Integer(string="Record")
-    res_ids = fields.Char(string="Records", help="Where it is about several records: their ids, as JSON")
+    res_ids = fields.Char(string="Records", help="Of several records: their ids, as JSON")
 
     def action_mend(self):
         """Open the record, or the list of records, on which the finding is settled."""

@@ -15,9 +15,10 @@ from odoo import _, api, fields, models
 from odoo.exceptions import RedirectWarning, UserError, ValidationError
 from odoo.service.model import PG_CONCURRENCY_ERRORS_TO_RETRY
 
-from odoo.addons.mail.models.fetchmail import IMAP4Connection, POP3Connection
+from odoo.addons.mail.models.fetchmail import POP3Connection
 
 from ..models.credentials import hide
+from ..models.fetch_session import BoundedImap
 from ..models.ir_mail_server import words_of
 from ..routing import Draft, ascii_address, domain_of, is_address
 
@@ -575,7 +576,7 @@ class MailMailboxSetup(models.TransientModel):
             if incoming._get_connection_type() == "pop":
                 POP3Connection(*address).quit()
             else:
-                IMAP4Connection(*address).logout()
+                BoundedImap(*address).logout()
         with trial.step("fetch_login", meaning(refused)):
             session = incoming.connect()
         with trial.step("fetch", meaning("")):

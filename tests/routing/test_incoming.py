@@ -2,7 +2,16 @@
 
 import pytest
 
-from routing import Company, Domain, Facts, Server, Settings, company_of_incoming, read_incoming
+from routing import (
+    Company,
+    Domain,
+    Facts,
+    Server,
+    Settings,
+    company_of_incoming,
+    company_that_answers,
+    read_incoming,
+)
 
 A = Company(1, "A", domain_id=1, mail_server_by_domain=True)
 B = Company(
@@ -38,6 +47,32 @@ class TestCompany:
     def test_of_an_incoming_mail(self, recipients, server_company, expected, rule):
         company, found = company_of_incoming(recipients, server_company, facts())
         assert ((company.id if company else None), found) == (expected, rule)
+
+    @pytest.mark.parametrize(
+        ("recipients", "server_company", "expected"),
+        [
+            (["x@a.com", "x@b.com"], None, 1),
+            (["x@b.com", "x@a.com"], None, 2),
+            (["x@a.com", "x@b.com"], 2, 2),
+            (["x@b.com", "x@a.com"], 1, 1),
+            (["x@b.com", "x@a.com"], 3, 2),
+        ],
+    )
+    def test_of_several_the_mailboxs_then_the_first_recipients(
+        self, recipients, server_company, expected
+    ):
+        third = Company(3, "C", mail_server_by_domain=True)
+        company, _rule = company_of_incoming(recipients, server_company, facts((A, B, third)))
+        assert company.id == expected
+
+    def test_a_refusal_is_in_the_name_of_whom_was_written_to(self):
+        quiet = Company(1, "A", domain_id=1, reply_to_prefix="info", reply_to_by_company=True)
+        other = Company(3, "C")
+        known = facts([other, quiet])
+        for recipient in ("info@a.com", "catchall@a.com"):
+            assert company_of_incoming([recipient], 3, known)[0] is None
+            assert company_that_answers([recipient], 3, known) is quiet
+        assert company_that_answers(["x@elsewhere.com"], 3, known) is None
 
     def test_the_one_company_that_has_a_shared_domain(self):
         shared = Domain(3, "shared.com")

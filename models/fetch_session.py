@@ -1,0 +1,248 @@
+"""One mailbox being fetched: what is committed is marked, and nothing else is.
+
+Native's ``fetch_mail`` marks a mail as seen before it commits, and takes it with a command that
+marks it by itself. It need not be copied for that: it asks ``connect()`` for a connection, and
+what that returns can keep the order.
+"""
+
+import hashlib
+import logging
+import re
+from contextlib import contextmanager, suppress
+from functools import partial
+from imaplib import IMAP4, IMAP4_SSL
+from poplib import error_proto
+
+from psycopg2.extensions import TRANSACTION_STATUS_INERROR
+
+from odoo.addons.mail.models.fetchmail import MAIL_TIMEOUT, IMAP4Connection, POP3Connection
+
+_logger = logging.getLogger(__name__)
+
+#: key in the context under which fetching carries its :class:`Fetching`
+FETCHING = "mail_company_routing_fetching"
+
+#: bytes of one line of a mail that are still read by POP3; RFC 5322 2.1.1 knows 998, poplib fails
+#: at 65536, and a mail that cannot be read would lock its mailbox up for ever
+_LONGEST_LINE = 64 * 1024 * 1024
+
+_END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
+_MESSAGE_ID = re.compile(rb"^message-id[ \t]*:[ \t]*\S", re.IGNORECASE | re.MULTILINE)
+
+
+class Fetching:
+    """What fetching knows of the mailbox and the mail at hand.
+
+    It travels in the context. Contexts that come by RPC are JSON or XML: nobody but the code that
+    fetches can bring one, so whoever has one may have mail kept in Unprocessed Mail.
+
+    :param server: the ``fetchmail.server``
+    """
+
+    def __init__(self, server):
+        self.server_id = server.id
+        self.company_id = server.company_id.id
+        self.raw = b""
+        self.again = False
+        self.later = []
+
+    @classmethod
+    def of(cls, env):
+        """Give the one in force in an environment, None where nothing is being fetched."""
+        found = env.context.get(FETCHING)
+        return found if isinstance(found, cls) else None
+
+    def begin(self, raw):
+        """Take up a mail that was delivered completely; None: there is none."""
+        self.raw = raw
+        self.again = False
+
+    def fetch_again(self):
+        """Have the mail at hand fetched once more: what failed was not its fault."""
+        self.again = True
+
+    def send_later(self, mails):
+        """Have mails sent once the mail that caused them is committed and marked."""
+        self.later += mails.ids
+
+    def settle(self, env):
+        """Commit what became of the mail at hand.
+
+        :return: whether it may be marked as seen, or deleted
+        """
+        # a COMMIT of a broken transaction is a ROLLBACK that says nothing
+        if env.cr.connection.get_transaction_status() == TRANSACTION_STATUS_INERROR:
+            env.cr.rollback()
+            if self.raw is None:
+                return False
+            env["mail.unprocessed"]._keep(self.raw, None)
+        env.cr.commit()  # pylint: disable=invalid-commit
+        return self.raw is not None and not self.again
+
+    def send(self, env):
+        """Send what was put off; what fails is the queue's."""
+        mails = env["mail.mail"].sudo().browse(self.later).exists()
+        self.later = []
+        if not mails:
+            return
+        try:
+            mails.send()
+        except Exception:
+            _logger.warning("Mails that wait for the queue: %s", mails.ids, exc_info=True)
+
+
+class BoundedImap(IMAP4Connection):
+    """An IMAP connection of which every step has a time-out, from the first on.
+
+    Odoo means to give it one, but since Python 3.9 imaplib hands over ``None``, which waits for
+    ever: a mailbox that hangs would hold all the others up.
+    """
+
+    def __init__(self, server, port, is_ssl, timeout=MAIL_TIMEOUT):
+        # not native's __init__: it takes no time-out, and connects at once
+        self.__obj__ = (IMAP4_SSL if is_ssl else IMAP4)(server, port, timeout=timeout)
+
+
+class ImapFetch(IMAP4Connection):
+    """The IMAP connection of a mailbox that is being fetched.
+
+    :param connection: logged in, as native makes it
+    """
+
+    def __init__(self, connection, fetching, env):
+        self.__obj__ = connection.__obj__
+        self._fetching = fetching
+        self._env = env
+
+    def fetch(self, message_set, message_parts):
+        """Fetch a mail without marking it (RFC 3501 6.4.5), and give the mail alone.
+
+        :return: as ``IMAP4.fetch``, without what the server tells unasked; the mail is None where
+            it is gone or cannot be read
+        """
+        self._fetching.begin(None)
+        if message_parts == "(RFC822)":
+            message_parts = "(BODY.PEEK[])"
+        result, data = self.__obj__.fetch(message_set, message_parts)
+        parts = [part for part in data if isinstance(part, tuple)]
+        if result == "OK" and parts:
+            self._fetching.begin(parts[0][1])
+        else:
+            parts = [(b"", None)]
+        return result, parts
+
+    def store(self, message_set, command, flags):
+        """Mark a mail as seen once it is committed; anything else as it is."""
+        if flags != "\\Seen":
+            return self.__obj__.store(message_set, command, flags)
+        if command == "-FLAGS":  # nothing has marked it
+            return "OK", [None]
+        if not self._fetching.settle(self._env):
+            return "NO", [None]
+        result = self.__obj__.store(message_set, command, flags)
+        self._fetching.send(self._env)
+        return result
+
+    def close(self):
+        """Close the mailbox; one that was never opened is closed."""
+        if self.__obj__.state == "SELECTED":
+            with _broken_off(self.__obj__.shutdown):
+                return self.__obj__.close()
+        return "OK", [None]
+
+    def logout(self):
+        """Log out."""
+        with _broken_off(self.__obj__.shutdown):
+            return self.__obj__.logout()
+
+
+class PopFetch(POP3Connection):
+    """The POP3 connection of a mailbox that is being fetched.
+
+    :param connection: logged in, as native makes it
+    """
+
+    def __init__(self, connection, fetching, env):
+        self.__obj__ = connection.__obj__
+        self.__obj__._getline = partial(_read_line, self.__obj__)
+        self._fetching = fetching
+        self._env = env
+
+    def retr(self, which):
+        """Fetch a mail."""
+        self._fetching.begin(None)
+        answer = self.__obj__.retr(which)
+        self._fetching.begin(b"\n".join(answer[1]))
+        return answer
+
+    def dele(self, which):
+        """Delete a mail once it is committed."""
+        if not self._fetching.settle(self._env):
+            return b"-ERR"
+        answer = self.__obj__.dele(which)
+        self._fetching.send(self._env)
+        return answer
+
+    def quit(self):
+        """Say goodbye; the second time in vain."""
+        if self.__obj__.sock is None:
+            return b"+OK"
+        with _broken_off(self.__obj__.close):
+            return self.__obj__.quit()
+
+
+@contextmanager
+def _broken_off(shutdown):
+    """Hang up where a goodbye fails, and say so by an ``OSError``.
+
+    That is what native expects there; a library's own error would stop the other mailboxes.
+    """
+    try:
+        yield
+    except (OSError, EOFError, IMAP4.error, error_proto) as error:
+        with suppress(OSError, AttributeError, ValueError):
+            shutdown()
+        raise ConnectionError(f"The mailbox broke off: {error}") from error
+
+
+def _read_line(pop):
+    """Read a line of a POP3 server, as ``poplib.POP3._getline`` does, of any length."""
+    line = pop.file.readline(_LONGEST_LINE + 1)
+    if not line:
+        raise error_proto("-ERR EOF")
+    if len(line) > _LONGEST_LINE:
+        raise error_proto("line too long")
+    return line.removesuffix(b"\n").removesuffix(b"\r"), len(line)
+
+
+def with_message_id(raw):
+    """Give a message that has none a Message-Id of its own.
+
+    Native invents one by the clock, so that the mail is another one when it is fetched again.
+
+    :param raw: the message, in bytes
+    """
+    end = _END_OF_HEADERS.search(raw)
+    if _MESSAGE_ID.search(raw, 0, end.start() if end else len(raw)):
+        return raw
+    return b"Message-Id: <%s@fetched.invalid>\r\n" % hashlib.sha256(raw).hexdigest().encode() + raw
+
+
+@contextmanager
+def attempt(cr):
+    """A savepoint that takes back, with the rows, what was to happen at the commit.
+
+    Native announces mails of a document to be sent after the commit, though the document be gone.
+    """
+    queues = [
+        (queue, list(queue._funcs), dict(queue.data)) for queue in (cr.precommit, cr.postcommit)
+    ]
+    try:
+        with cr.savepoint():
+            yield
+    except Exception:
+        for queue, functions, data in queues:
+            queue.clear()
+            queue._funcs.extend(functions)
+            queue.data.update(data)
+        raise
