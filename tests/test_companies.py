@@ -2,6 +2,7 @@
 
 import contextlib
 
+from odoo.exceptions import UserError
 from odoo.tests import tagged
 from odoo.tests.common import new_test_user
 from odoo.tools import mute_logger
@@ -270,6 +271,25 @@ class TestCompanies(TwoCompaniesCase):
         self.server_b.write({"smtp_port": strict.smtp_port, "smtp_user": "bounce@b.com"})
         self.server_b.with_company(self.a).test_smtp_connection()
         self.assertFalse(strict.refusals)
+
+    @mute_logger("odoo.addons.mail.models.mail_mail")
+    def test_test_connection_is_refused_where_the_next_mail_is(self):
+        # a FROM Filtering equal to the login does not make the mail leave as the login
+        self.provider_b.stop()
+        strict = self.provider({"kevin@b.com": "secret"})
+        self.server_b.write({"smtp_port": strict.smtp_port, "from_filter": "kevin@b.com"})
+        self.env.user.email = "admin@a.com"
+        with self.assertRaisesRegex(UserError, "refused the sender address"):
+            self.server_b.with_company(self.a).test_smtp_connection()
+        mail = self.mail(self.env.user, model="res.partner", res_id=self.of_b.id)
+        mail.send()
+        self.assertEqual(mail.state, "exception")
+        self.assertEqual(len({refusal.mail_from for refusal in strict.refusals}), 1)
+        self.server_b.sender_policy = "login"
+        self.server_b.with_company(self.a).test_smtp_connection()
+        mail.mark_outgoing()
+        mail.send()
+        self.assertEqual(mail.state, "sent")
 
     def test_a_mail_without_a_sender_gets_its_companys(self):
         get_param = self.env["ir.config_parameter"]

@@ -274,7 +274,9 @@ class TestTruth(MailRoutingCase):
         provider.require_auth = bool(login)
         if login:
             # Odoo logs in with the domain as it goes over the wire
-            provider.add_account(_on_the_wire(login), "secret", identity=_on_the_wire(address))
+            provider.add_account(
+                _on_the_wire(login), "secret", identity=_on_the_wire(address or "")
+            )
         provider.clear()
 
     def _company_id(self, name):
