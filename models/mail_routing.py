@@ -66,7 +66,8 @@ class MailRouting(models.AbstractModel):
         if getattr(registry, "mail_routing_native_in", NOWHERE) == view:
             return False
         active = self._seen("activity", self._asks_for_more_than_native)
-        if not active and not isinstance(view, OwnView):
+        # not where the view has changed meanwhile: it was not in this one
+        if not (active or isinstance(view, OwnView)) and view == self._view("activity"):
             registry.mail_routing_native_in = view
         return active
 

@@ -1,4 +1,4 @@
-"""Whose facts are they? What is not committed is nobody else's, and what is committed is everybody's.
+"""What is not committed is nobody else's fact, and what is committed is everybody's.
 
 With real commits, in other threads' transactions and in a second Odoo process on this database.
 """

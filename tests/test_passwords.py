@@ -1,4 +1,4 @@
-"""A password goes to its server and nowhere else: into no text, no log, no table but the server's."""
+"""A password goes to its server alone: into no text, no log, no table but the server's."""
 
 import base64
 import hmac
@@ -192,13 +192,12 @@ class TestLogin(MailRoutingCase):
         good = self.mail_server(provider)
         bad = self.mail_server(provider)
         # nothing that PostgreSQL keeps is such a password; a configuration file may hold one
-        self.patch(
-            type(bad),
-            "_smtp_login",
-            lambda server, connection, user, password, native=type(bad)._smtp_login: native(
-                server, connection, user, "ab\0cd" if server == bad else password
-            ),
-        )
+        native = type(bad)._smtp_login
+
+        def login(server, connection, user, password):
+            native(server, connection, user, "ab\0cd" if server == bad else password)
+
+        self.patch(type(bad), "_smtp_login", login)
         self.settings(mail_restrict_username=True)
         mails = self.mail(mail_server_id=bad.id) + self.mail(mail_server_id=good.id)
         mails.send()

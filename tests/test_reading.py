@@ -17,7 +17,6 @@ from odoo.tests import tagged
 from odoo.tests.common import new_test_user
 from odoo.tools import mute_logger
 
-from .common import CUSTOMER
 from .test_companies import TwoCompaniesCase
 
 ADDON = "odoo.addons.mail_company_routing."

@@ -195,6 +195,7 @@ class MailMailboxSetup(models.TransientModel):
         "smtp_host",
     )
     def _compute_plan(self):
+        self.check_access_rights("read")  # it tells of servers and mailboxes
         for wizard in self:
             lines = wizard._plan() if wizard.provider_id and wizard.email else []
             wizard.plan = Markup("<ul>%s</ul>") % Markup("").join(
@@ -288,8 +289,7 @@ class MailMailboxSetup(models.TransientModel):
         self.ensure_one()
         tried = self.env.transaction.__dict__.setdefault("mail_mailbox_tried", set())
         stored = self._take_password()
-        repeated = not stored and (self.id in tried or (self.result and not password))
-        if not repeated:
+        if stored or self.id not in tried:
             self.env.cr.postrollback.add(lambda: tried.add(self.id))
             try:
                 with self._aside() as env:
