@@ -222,6 +222,7 @@ class TestFacts(BaseCase):
 
     def test_a_commit_without_a_request(self):
         """A script announces what it changed too; Odoo does that for requests alone."""
+        self.assertNobodyElseSees()
         with self.registry.cursor() as cr:
             env = api.Environment(cr, SUPERUSER_ID, {})
             env["ir.mail_server"].create({"name": NAME, "smtp_host": "smtp.example.com"})

@@ -27,6 +27,7 @@ export class MailboxSetupController extends FormController {
         if (clickParams.name !== "action_setup") {
             return super.beforeExecuteActionButton(clickParams);
         }
+        await this.model.root.askChanges(); // What is being typed
         const {password} = this.model.root.data;
         await this.model.root.update({password: false});
         const saved = await super.beforeExecuteActionButton(clickParams);
