@@ -3,7 +3,7 @@
 PYTHON ?= python3
 ARGS ?=
 
-TARGETS = demo serve test test-native test-mailserver test-browser lint bench screenshots clean
+TARGETS = demo serve test test-apps test-native test-mailserver test-browser lint bench screenshots clean
 
 .PHONY: $(TARGETS) help
 

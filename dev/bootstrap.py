@@ -34,6 +34,7 @@ TARGETS = {
     "demo": ("dev.demo", "demo"),
     "serve": ("dev.demo", "serve"),
     "test": ("dev.test", "test"),
+    "test-apps": ("dev.test_apps",),
     "test-native": ("dev.test", "test-native"),
     "test-mailserver": ("dev.test_mailserver",),
     "test-browser": ("dev.test_browser",),
