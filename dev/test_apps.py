@@ -17,6 +17,7 @@ MODULES = (
     "digest",
     "event",
     "hr_recruitment",
+    "l10n_generic_coa",
     "mail_group",
     "mass_mailing",
     "portal",

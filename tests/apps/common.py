@@ -54,7 +54,11 @@ class TradingCompanyCase(HttpCase):
         cls.env["ir.mail_server"].search([]).active = False
         cls.a = cls.env.company
         cls.a.write({"name": "A", "email": "info@a.com"})
-        cls.b = cls.env["res.company"].create({"name": "B", "email": "info@b.com"})
+        layout = cls.env.ref("web.external_layout_standard").id
+        cls.a.external_report_layout_id = layout
+        cls.b = cls.env["res.company"].create(
+            {"name": "B", "email": "info@b.com", "external_report_layout_id": layout}
+        )
         cls.a.chart_template_id.try_loading(company=cls.b, install_demo=False)
         for company in cls.a + cls.b:
             domain = cls.env["mail.alias.domain"].create(
@@ -198,7 +202,7 @@ class TradingCompanyCase(HttpCase):
         mails = self.env["mail.mail"].search([])
         return "refused: {}; failed: {}".format(
             [refusal for each in self.providers.values() for refusal in each.refusals],
-            [(mail.subject, mail.state, mail.failure_reason) for mail in mails],
+            [(mail.subject, mail.state, mail.failure_type, mail.failure_reason) for mail in mails],
         )
 
     @staticmethod

@@ -27,6 +27,8 @@ class Kind:
         the company of a mail (C1: its document; C2: its server; C3: its author; C4: its domain),
         for From (F1-F4) and for Reply-To (R0: given; R1-R4)
     :param header_from: name and address of the From header, on a server that lets anybody send
+    :param author: the address that is shown beside the name where From is the login; by default
+        that of ``header_from``
     :param reply_to: address of the Reply-To header
     :param server: the company by whose server it leaves
     :param mail_from: the envelope sender
@@ -37,6 +39,7 @@ class Kind:
     make: Callable
     why: str
     header_from: tuple[str, str] = ZIYING
+    author: str = ""
     reply_to: str = "catchall@b.com"
     server: str = "B"
     mail_from: str = "bounce@b.com"
@@ -53,15 +56,18 @@ def order_of(case):
     return case.order.with_env(case.env_of(case.ziying, case.a, case.b))
 
 
-def compose(case, action, model="mail.compose.message"):
-    """Open the composer that a button opens, and send."""
+def wizard_of(case, action, record=None):
+    """Open, for Ziying, the wizard that a button gives.
+
+    :param record: whose button it is
+    """
     env = case.env_of(case.ziying, case.a, case.b)
-    composer = Form(env[model].with_context(**action["context"])).save()
-    return composer
+    active = {"active_model": record._name, "active_ids": record.ids} if record else {}
+    return Form(env[action["res_model"]].with_context(**active, **action["context"]))
 
 
-def chatter(case):
-    order_of(case).message_post(
+def chatter(case, order=None):
+    (order or order_of(case)).message_post(
         body="Hello",
         partner_ids=case.customer.ids,
         message_type="comment",
@@ -70,13 +76,14 @@ def chatter(case):
 
 
 def quotation(case):
-    compose(case, order_of(case).action_quotation_send())._action_send_mail()
+    wizard_of(case, order_of(case).action_quotation_send()).save()._action_send_mail()
 
 
-def invoices(case, count=1):
-    """Give posted invoices of B, which Ziying sees from A."""
-    moves = case.env_of(case.ziying, case.b)["account.move"].create(
-        [
+def invoices(case, *companies):
+    """Give a posted invoice of each company, as Ziying sees them from A."""
+    moves = case.env["account.move"]
+    for company in companies:
+        moves += case.env_of(case.ziying, company)["account.move"].create(
             {
                 "move_type": "out_invoice",
                 "partner_id": case.customer.id,
@@ -85,28 +92,28 @@ def invoices(case, count=1):
                     Command.create({"product_id": case.product.id, "price_unit": 10})
                 ],
             }
-        ]
-        * count
-    )
+        )
     moves.action_post()
     return moves.with_env(case.env_of(case.ziying, case.a, case.b))
 
 
+def send_batch(case, moves):
+    """Choose invoices in the list, Send & Print."""
+    template = case.env.ref("account.email_template_edi_invoice")
+    action = {
+        "res_model": "account.invoice.send",
+        "context": {"default_template_id": template.id, "mark_invoice_as_sent": True},
+    }
+    wizard_of(case, action, moves).save().send_and_print_action()
+
+
 def invoice(case):
-    compose(case, invoices(case).action_invoice_sent(), "account.invoice.send").send_and_print_action()
+    move = invoices(case, case.b)
+    wizard_of(case, move.action_invoice_sent(), move).save().send_and_print_action()
 
 
 def invoice_batch(case):
-    moves = invoices(case, 2)
-    template = case.env.ref("account.email_template_edi_invoice")
-    context = {
-        "active_model": "account.move",
-        "active_ids": moves.ids,
-        "default_template_id": template.id,
-        "mark_invoice_as_sent": True,
-    }
-    wizard = compose(case, {"context": context}, "account.invoice.send")
-    wizard.send_and_print_action()
+    send_batch(case, invoices(case, case.b, case.b))
 
 
 def payment_receipt(case):
@@ -120,7 +127,8 @@ def payment_receipt(case):
         "default_template_id": env.ref("account.mail_template_data_payment_receipt").id,
         "default_composition_mode": "comment",
     }
-    compose(case, {"context": context})._action_send_mail()
+    action = {"res_model": "mail.compose.message", "context": context}
+    wizard_of(case, action).save()._action_send_mail()
 
 
 def purchase_order(case):
@@ -132,7 +140,7 @@ def purchase_order(case):
         }
     )
     order = order.with_env(case.env_of(case.ziying, case.a, case.b))
-    compose(case, order.action_rfq_send())._action_send_mail()
+    wizard_of(case, order.action_rfq_send()).save()._action_send_mail()
 
 
 def delivery(case):
@@ -164,15 +172,11 @@ def applicant_refusal(case):
             "company_id": case.b.id,
         }
     )
-    env = case.env_of(case.ziying, case.a, case.b)
-    env["applicant.get.refuse.reason"].create(
-        {
-            "applicant_ids": [Command.set(applicant.ids)],
-            "refuse_reason_id": env.ref("hr_recruitment.refuse_reason_1").id,
-            "template_id": env.ref("hr_recruitment.email_template_data_applicant_refuse").id,
-            "send_mail": True,
-        }
-    ).action_refuse_reason_apply()
+    action = applicant.with_env(case.env_of(case.ziying, case.a, case.b)).archive_applicant()
+    wizard = wizard_of(case, action)
+    wizard.refuse_reason_id = case.env.ref("hr_recruitment.refuse_reason_1")
+    wizard.template_id = case.env.ref("hr_recruitment.email_template_data_applicant_refuse")
+    wizard.save().action_refuse_reason_apply()
 
 
 def activity(case):
@@ -201,7 +205,12 @@ def portal_answer(case):
     case.authenticate("customer", "customer")
     case.ask_json(
         "/mail/chatter_post",
-        {"res_model": "sale.order", "res_id": case.order.id, "message": "We agree."},
+        {
+            "res_model": case.order._name,
+            "res_id": case.order.id,
+            "token": case.order._portal_ensure_token(),
+            "message": "We agree.",
+        },
     )
 
 
@@ -305,7 +314,7 @@ def mailing(case, user, company, model="mailing.list", **values):
             }
         )
         values["contact_list_ids"] = [Command.set(people.ids)]
-    return env["mailing.mailing"].create(
+    record = env["mailing.mailing"].create(
         {
             "subject": "News",
             "body_html": "<p>News</p>",
@@ -313,6 +322,8 @@ def mailing(case, user, company, model="mailing.list", **values):
             **values,
         }
     )
+    record.flush_recordset()  # what it takes from the user is his who enters it
+    return record
 
 
 def send_mailing(case, *args, **values):
@@ -461,6 +472,7 @@ KINDS = (
         "C1; From is no domain's of the table: native puts the notification address, B's, which"
         " exists since b.com has a catch-all; server by C; R3",
         header_from=("Customer", "notifications@b.com"),
+        author=CUSTOMER,
     ),
     Kind(
         "calendar_invitation",

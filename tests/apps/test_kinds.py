@@ -6,7 +6,7 @@ from odoo.tests import tagged
 from odoo.tools import mute_logger
 
 from .common import TradingCompanyCase
-from .kinds import KINDS
+from .kinds import KINDS, chatter, invoices, send_batch
 
 
 @tagged("post_install", "-at_install")
@@ -26,27 +26,51 @@ class TestKinds(TradingCompanyCase):
         answer = self.url_open(f"/website/form/{model}", data=values)
         self.assertTrue(answer.json() and answer.json().get("id"), answer.text)
 
-    def check(self, kind, restricted):
-        if restricted:
-            self.restrict("B")
+    def leave(self, make, *args):
+        """Let mails be made and sent; give how each arrived at which company's provider."""
         with self.in_production(), mute_logger("odoo.addons.mail.models.mail_mail"):
-            kind.make(self)
+            make(self, *args)
             self.run_queue()
-        (name, address), mail_from = kind.header_from, kind.mail_from
-        if restricted:
-            login = "kevin@b.com"
-            name, address, mail_from = f"{name} ({address})", login, login
-        came_out = [
+        for _server, mail in self.sent():
+            self.assertEqual(mail.return_path, mail.mail_from)
+        return [
             (server, mail.mail_from, mail.from_name, mail.header_from, mail.reply_to)
             for server, mail in self.sent()
         ]
+
+    def check(self, kind, restricted):
+        (name, address), mail_from = kind.header_from, kind.mail_from
+        if restricted:
+            self.restrict("B")
+            login = "kevin@b.com"
+            name, address, mail_from = f"{name} ({kind.author or address})", login, login
         self.assertEqual(
-            came_out,
+            self.leave(kind.make),
             [(kind.server, mail_from, name, address, kind.reply_to)] * kind.count,
             f"{kind.why}\n{self.why_nothing()}",
         )
-        for _server, mail in self.sent():
-            self.assertEqual(mail.return_path, mail_from)
+
+    def test_invoices_of_two_companies_in_one_batch(self):
+        moves = invoices(self, self.a, self.b)
+        self.assertCountEqual(
+            self.leave(send_batch, moves),
+            [
+                ("A", "bounce@a.com", "Murong Ziying", "zy@a.com", "catchall@a.com"),
+                ("B", "bounce@b.com", "Murong Ziying", "zy@b.com", "catchall@b.com"),
+            ],
+            self.why_nothing(),
+        )
+
+    def test_what_is_current_and_ticked_decides_nothing_for_a_document(self):
+        a, b = self.a, self.b
+        for current, *ticked in ((a, b), (b, a), (b,)):
+            order = self.order.with_env(self.env_of(self.ziying, current, *ticked))
+            self.assertEqual(
+                self.leave(chatter, order),
+                [("B", "bounce@b.com", "Murong Ziying", "zy@b.com", "catchall@b.com")],
+                f"{current.name} current\n{self.why_nothing()}",
+            )
+            self.providers["B"].clear()
 
 
 def _add_tests():
