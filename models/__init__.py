@@ -1,6 +1,7 @@
 from . import (
     mail_routing_fact,
     mail_routing,
+    mail_routing_draft,
     mail_sent_route,
     base,
     mail_alias_domain,

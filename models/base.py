@@ -1,4 +1,8 @@
+import dataclasses
+from functools import lru_cache
+
 from odoo import models
+from odoo.tools import formataddr
 
 from ..routing import Draft, decide_reply_to, parse_mailbox
 
@@ -12,7 +16,7 @@ class Base(models.AbstractModel):
         As in Odoo 17: the document's ``company_id``, else the default. Override it for a model
         that keeps its company elsewhere.
 
-        :param default: a ``res.company``; None: the company in force
+        :param default: a ``res.company``, an empty one too; None: the company in force
         :return: dict of record id -> ``res.company``; of no record the one key False
         """
         default = self.env.company if default is None else default
@@ -26,39 +30,42 @@ class Base(models.AbstractModel):
         routing = self.env["mail.routing"]
         if not routing._is_active():
             return super()._notify_get_reply_to(default=default)
-        facts = routing._get_facts()
+        facts = routing._sending_facts()
         records = self if self._name != "mail.thread" else self.browse()
         companies = records._mail_get_companies()
         aliases = records._mail_document_aliases()
-        address = parse_mailbox(default or "").address.lower()
-        # the author's domain matters where a domain answers elsewhere
-        authors = (
-            routing._authors((address, company.id) for company in companies.values())
-            if facts.has_reply_domains
-            else {}
+        name, address = parse_mailbox(default or "")
+        author_id = self.env.context.get("mail_routing_author_id")
+        author_in = lru_cache(
+            lambda company_id: routing._author(address.lower(), company_id, author_id)
         )
         result = {}
         for record_id, company in companies.items():
-            reply_to, _reason = decide_reply_to(
-                Draft(
-                    email_from=default or "",
-                    company_id=company.id,
-                    author=authors.get((address, company.id)),
-                    document_alias=aliases.get(record_id, ""),
-                ),
-                facts,
+            draft = Draft(
+                email_from=default or "",
+                company_id=company.id,
+                document_alias=aliases.get(record_id, ""),
             )
-            record = records.browse(record_id or ())
-            result[record_id] = (
+            reply_to, reason = decide_reply_to(draft, facts)
+            if facts.has_reply_domains or reason.rule in ("reply_default", "reply_login"):
+                # only then the address that he has in this company matters
+                draft = dataclasses.replace(draft, author=author_in(company.id))
+                reply_to, reason = decide_reply_to(draft, facts)
+            if not reply_to:
+                result[record_id] = default
+            elif reason.rule == "reply_default":
+                same = reply_to.lower() == address.lower()
+                result[record_id] = default if same else formataddr((name, reply_to))
+            else:
+                record = records.browse(record_id or ())
                 # sudo: who writes on a document need not be in its company
-                record.sudo()
-                .with_company(company)
-                ._notify_get_reply_to_formatted_email(
-                    reply_to, (record.display_name or "") if record else ""
+                result[record_id] = (
+                    record.sudo()
+                    .with_company(company)
+                    ._notify_get_reply_to_formatted_email(
+                        reply_to, (record.display_name or "") if record else ""
+                    )
                 )
-                if reply_to
-                else default
-            )
         return result
 
     def _mail_document_aliases(self):

@@ -15,7 +15,6 @@ from ..routing import (
     Facts,
     Server,
     ascii_address,
-    format_mailbox,
     is_address,
     is_restricted,
     parse_mailbox,
@@ -23,6 +22,11 @@ from ..routing import (
 )
 from .smtp_session import Delivery
 
+#: where ``_find_mail_server`` is native's or ours
+_OWN_MODULES = tuple(
+    ["odoo", "addons", addon]
+    for addon in ("base", "mail", "microsoft_outlook", "google_gmail", __name__.split(".")[2])
+)
 #: the document in a Message-Id that ``tools.generate_tracking_message_id`` made
 _TRACKED_DOCUMENT = re.compile(r"-openerp-(\d+)-([\w.]+)@")
 
@@ -116,7 +120,7 @@ class IrMailServer(models.Model):
                     )
                 )
             restricted = is_restricted(server._routing_fact(), facts)
-            if server.active and restricted and not server.sender_address:
+            if server.active and restricted and not server._login_address():
                 raise ValidationError(
                     _(
                         "%s lets only its own login send, but its login is no e-mail address."
@@ -133,9 +137,60 @@ class IrMailServer(models.Model):
             name=self.name,
             company_id=self.company_id.id or None,
             policy=self.sender_policy or "default",
-            sender_address=ascii_address(self.sender_address or ""),
+            sender_address=self._login_address(),
             has_username=bool(self.smtp_user and self.smtp_authentication != "certificate"),
             from_filter=(self.from_filter or "").strip(),
+        )
+
+    def _login_address(self):
+        """Give the Login Address.
+
+        Where ``smtp_user`` is not stored but computed, as OCA's server_environment has it, nothing
+        tells when it changes: it is read at once.
+        """
+        self.ensure_one()
+        server = self.sudo()
+        if not self._fields["smtp_user"].store and is_address(server.smtp_user):
+            return ascii_address(server.smtp_user)
+        return ascii_address(server.sender_address or "")
+
+    # ------------------------------------------------------------
+    # Which servers may be used
+    # ------------------------------------------------------------
+
+    @api.model
+    def _find_mail_server(self, email_from, mail_servers=None):
+        """Leave From to the decision: native gives the notification address in its place."""
+        probe = self.env.context.get("mail_routing_probe")
+        if probe is not None:
+            probe.append(self.browse() if mail_servers is None else mail_servers)
+        server, smtp_from = super()._find_mail_server(email_from, mail_servers)
+        if probe is None and self.env["mail.routing"]._is_active():
+            smtp_from = email_from or smtp_from
+        return server, smtp_from
+
+    @api.model
+    def _usable_server_ids(self):
+        """Ask the addons that override ``_find_mail_server`` which servers may be used here.
+
+        :return: frozenset of ids; None where there is no such addon: all of them
+        """
+        if not self._has_foreign_override("_find_mail_server"):
+            return None
+        servers = self.sudo().browse(
+            [server.id for server in self.env["mail.routing"]._get_facts().servers]
+        )
+        probe = []
+        servers.with_context(mail_routing_probe=probe)._find_mail_server("", servers)
+        return frozenset(probe[-1].ids) if probe else None
+
+    @api.model
+    def _has_foreign_override(self, name):
+        """Tell whether an addon that is neither native nor this one overrides a method."""
+        return any(
+            name in vars(cls) and cls.__module__.split(".")[:3] not in _OWN_MODULES
+            for cls in type(self).mro()
+            if cls.__module__.startswith("odoo.addons.")
         )
 
     # ------------------------------------------------------------
@@ -149,11 +204,10 @@ class IrMailServer(models.Model):
         one of the configuration file.
         """
         delivery = self.env.context.get("mail_delivery")
-        if not (mail_server_id or host or delivery) and self.env["mail.routing"]._is_active():
+        named = bool(mail_server_id)
+        if not (named or host or delivery) and self.env["mail.routing"]._is_active():
             route = self._route(self._draft_of(str(kwargs.get("smtp_from") or "")))
             mail_server_id = route.server.id
-            if not route.restricted and route.from_address:
-                kwargs["smtp_from"] = route.header_from
         try:
             connection = super().connect(host, *args, mail_server_id=mail_server_id, **kwargs)
         except (smtplib.SMTPException, OSError) as error:
@@ -163,6 +217,7 @@ class IrMailServer(models.Model):
             raise explainer._explained_connection(error, delivery.server) from error
         if connection:
             connection.mail_server_id = mail_server_id or None
+            connection.mail_server_named = named
         return connection
 
     def send_email(self, message, mail_server_id=None, *args, **kwargs):
@@ -213,10 +268,10 @@ class IrMailServer(models.Model):
         if route is None:
             route = self._route(self._draft_of_session(message, smtp_session))
         self._apply_route(message, route)
-        if smtp_session:  # none in Odoo's test mode
-            # native keeps From when the session was opened for it: now decided mail by mail
-            smtp_session.smtp_from = message["From"]
-        mail_from, smtp_to_list, message = super()._prepare_email_message(message, smtp_session)
+        with _without_sender(smtp_session):
+            mail_from, smtp_to_list, message = super()._prepare_email_message(message, smtp_session)
+        if route.restricted:
+            self._apply_route(message, route)  # another addon may have had its own idea meanwhile
         mail_from = route.mail_from or mail_from
         if sent:
             sent.mail_from = mail_from
@@ -243,19 +298,18 @@ class IrMailServer(models.Model):
 
     @api.model
     def _apply_route(self, message, route):
-        """Write the route's From and Return-Path into a message."""
+        """Write the route's From, Return-Path and missing Reply-To into a message."""
         if route.from_address and parse_mailbox(str(message["From"])) != (
             route.from_name,
             route.from_address,
         ):
-            del message["From"]
-            header = route.from_header()
-            # a message of the old policy would encode the address along with the name
-            modern = isinstance(message.policy, EmailPolicy)
-            message["From"] = header if modern else header.encoded
+            _set_mailbox(message, "From", route.from_header())
         if route.return_path:
             del message["Return-Path"]
             message["Return-Path"] = route.return_path
+        reply_to = route.reply_to_header()
+        if reply_to:
+            _set_mailbox(message, "Reply-To", reply_to)
 
     @api.model
     def _draft(self, message, mail_server_id=None) -> Draft:
@@ -264,36 +318,38 @@ class IrMailServer(models.Model):
         :param message: ``email.message.EmailMessage``, as ``build_email`` makes it
         :param mail_server_id: a server the caller names
         """
-        facts = self.env["mail.routing"]._get_facts()
-        return_path = ascii_address(str(message["Return-Path"] or ""))
+        routing = self.env["mail.routing"]
         document = _TRACKED_DOCUMENT.search(str(message["Message-Id"] or ""))
-        key = (document[2], int(document[1])) if document else (None, None)
-        company = self.env["mail.message"]._companies_of_documents([key])[key]
-        return dataclasses.replace(
-            self._draft_of(str(message["From"] or ""), company),
-            server=self._server_fact(mail_server_id) if mail_server_id else None,
-            reply_to=str(message["Reply-To"] or ""),
-            return_path="" if return_path == facts.bounce_address(None) else return_path,
+        email_from = str(message["From"] or "")
+        reply_to = str(message["Reply-To"] or "")
+        # ``build_email`` writes From where the caller gave none
+        given = parse_mailbox(reply_to).address.lower() != parse_mailbox(email_from).address.lower()
+        return_path = ascii_address(str(message["Return-Path"] or ""))
+        (draft,) = routing._drafts_of(
+            [
+                {
+                    "model": document[2] if document else None,
+                    "res_id": int(document[1]) if document else None,
+                    "email_from": email_from,
+                    "mail_server_id": mail_server_id,
+                    "reply_to": reply_to if given else "",
+                }
+            ]
         )
+        invented = return_path.lower() in routing._get_facts().invented_return_paths
+        return dataclasses.replace(draft, return_path="" if invented else return_path)
 
     @api.model
-    def _draft_of(self, email_from, company=None) -> Draft:
-        """Give the draft of a mail of which no more is known than its sender.
-
-        :param company: None: the company in force
-        """
-        company_id = (company or self.env.company).id
-        address = parse_mailbox(email_from).address.lower()
-        authors = self.env["mail.routing"]._authors([(address, company_id)])
-        return Draft(email_from, company_id=company_id, author=authors.get((address, company_id)))
+    def _draft_of(self, email_from) -> Draft:
+        """Give the draft of a mail of which no more is known than its sender."""
+        routing = self.env["mail.routing"]
+        ((company_id, rule),) = routing._companies_of([{"email_from": email_from}])
+        author = routing._author(parse_mailbox(email_from).address.lower(), company_id)
+        return Draft(email_from, company_id=company_id, company_rule=rule, author=author)
 
     @api.model
     def _draft_of_session(self, message, smtp_session) -> Draft:
-        """Read the draft of a message for a session that somebody else opened.
-
-        Native has chosen the session's server and, where the FROM Filtering asked for it, the
-        notification address as its sender.
-        """
+        """Read the draft of a message for a session that somebody else opened."""
         server_id = getattr(smtp_session, "mail_server_id", None)
         if isinstance(server_id, int):
             server = self._server_fact(server_id)
@@ -309,14 +365,12 @@ class IrMailServer(models.Model):
                 has_username=bool(user),
                 from_filter=from_filter if isinstance(from_filter, str) else "",
             )
-        draft = self._draft(message)
-        name, address = parse_mailbox(draft.email_from)
-        smtp_from = getattr(smtp_session, "smtp_from", None)
-        chosen = parse_mailbox(str(smtp_from)).address if smtp_from else ""
-        if chosen and not is_restricted(server, self.env["mail.routing"]._get_facts()):
-            name = name if chosen == address else name or address.partition("@")[0]
-            address = chosen
-        return dataclasses.replace(draft, email_from=format_mailbox(name, address), server=server)
+        named = getattr(smtp_session, "mail_server_named", True)
+        return dataclasses.replace(
+            self._draft(message, server.id if named is True else None),
+            server=server,
+            server_named=named is True,
+        )
 
     @api.model
     def _server_fact(self, mail_server_id) -> Server:
@@ -375,7 +429,7 @@ class IrMailServer(models.Model):
 
         :param cause: the smtplib exception, if there is one
         :param text: the reply as it was reported, where there is no exception
-        :param mail_from: the envelope sender that was refused, where settings may have changed since
+        :param mail_from: the envelope sender that was refused; settings may have changed since
         """
         facts = self.env["mail.routing"]._get_facts()
         for code, reply in _replies(cause) or [(None, text)]:
@@ -462,22 +516,46 @@ class IrMailServer(models.Model):
     def _get_test_email_addresses(self):
         if not self.env.context.get("mail_test_connection"):
             return super()._get_test_email_addresses()
+        company_id = (self.company_id or self.env.company).id
         user = self.env.user
-        fits = user.email and self._match_from_filter(user.email, self.from_filter)
-        if fits or not self.from_filter:
-            email_from = user.email_formatted if user.email else ""
-        else:
-            email_from, _email_to = super()._get_test_email_addresses()
         route = self._route(
             Draft(
-                email_from=email_from,
-                company_id=(self.company_id or self.env.company).id,
+                email_from=user.email_formatted or "",
+                company_id=company_id,
+                author=self.env["mail.routing"]._author(
+                    (user.email_normalized or "").lower(), company_id, user.partner_id.id
+                ),
                 server=self._routing_fact(),
+                server_named=False,
             )
         )
         if not route.mail_from:
             return super()._get_test_email_addresses()
         return route.mail_from, "noreply@odoo.com"
+
+
+def _set_mailbox(message, name, header):
+    """Write a header with one mailbox (:class:`~..routing.MailboxHeader`) into a message."""
+    del message[name]
+    # a message of the old policy would encode the address along with the name
+    message[name] = header if isinstance(message.policy, EmailPolicy) else header.encoded
+
+
+@contextlib.contextmanager
+def _without_sender(smtp_session):
+    """Let a session forget in the block for whom it was opened.
+
+    Native gives every mail of a session the From that the session was opened for.
+    """
+    if smtp_session is None:  # in Odoo's test mode
+        yield
+        return
+    former = getattr(smtp_session, "smtp_from", None)
+    smtp_session.smtp_from = None
+    try:
+        yield
+    finally:
+        smtp_session.smtp_from = former
 
 
 def words_of(error):

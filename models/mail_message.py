@@ -1,12 +1,20 @@
 import logging
 from collections import defaultdict
+from functools import lru_cache
 
 import psycopg2
 
 from odoo import api, fields, models
 from odoo.exceptions import MissingError
+from odoo.tools import formataddr
+
+from ..routing import Draft, decide_reply_to, parse_mailbox
 
 _logger = logging.getLogger(__name__)
+
+#: what only this addon says of a message
+_OURS = frozenset({"record_alias_domain_id", "record_company_id"})
+_OURS_BY_DEFAULT = frozenset(f"default_{name}" for name in _OURS)
 
 
 class MailMessage(models.Model):
@@ -28,40 +36,99 @@ class MailMessage(models.Model):
     @api.model_create_multi
     def create(self, values_list):
         """Give every message its company, so that whoever sends it later need not guess."""
-        if self.env["mail.routing"]._is_active():
-            self._set_record_company(values_list)
+        if not self.env.su:
+            values_list = [self._without_record_company(values) for values in values_list]
+        if not self.env["mail.routing"]._is_active():
+            return super().create(values_list)
+        self._set_record_company(values_list)
+        self._unset_natives_reply_to(values_list)
         return super().create(values_list)
+
+    def write(self, vals):
+        if not self.env.su:
+            vals = {name: value for name, value in vals.items() if name not in _OURS}
+        return super().write(vals)
+
+    def unlink(self):
+        """Keep an invitation to follow that native deletes once it is sent: it may be answered."""
+        stays = self.browse()
+        if self.env.context.get("mail_invitation_stays"):
+            stays = self.filtered(lambda message: message.message_type == "user_notification")
+        return super(MailMessage, self - stays).unlink()
+
+    @api.model
+    def _without_record_company(self, values):
+        """Take out what no user may say: his mail would leave by any company's server."""
+        said = _OURS & values.keys()
+        if not said and not self.env.context.keys() & _OURS_BY_DEFAULT:
+            return values
+        return {**values, **dict.fromkeys(_OURS, False)}
 
     @api.model
     def _set_record_company(self, values_list):
         """Complete the values of new messages with their company and its Email Domain."""
         unset = [values for values in values_list if not values.get("record_company_id")]
-        companies = self._companies_of_documents(
-            (values.get("model"), values.get("res_id")) for values in unset
-        )
         for values in unset:
-            company = companies[values.get("model"), values.get("res_id")]
+            if "email_from" not in values:  # as native is about to
+                _author_id, values["email_from"] = self.env["mail.thread"]._message_compute_author(
+                    values.get("author_id"), email_from=None, raise_on_email=False
+                )
+        companies = self.env["mail.routing"]._companies_of(unset)
+        for values, (company_id, _rule) in zip(unset, companies, strict=True):
+            company = self.env["res.company"].browse(company_id)
             values["record_company_id"] = company.id
-            values.setdefault("record_alias_domain_id", company.sudo().alias_domain_id.id)
+            values["record_alias_domain_id"] = company.sudo().alias_domain_id.id
+
+    @api.model
+    def _unset_natives_reply_to(self, values_list):
+        """Let Reply-To be decided where native put in the author's own address for want of another.
+
+        Templates without a Reply-To, invitations and the like do. Answers that shall reach the
+        author himself go to the address that he has in this company.
+        """
+        routing = self.env["mail.routing"]
+        is_colleagues = lru_cache(lambda address: bool(routing._search_users([address])))
+        for values in values_list:
+            if "reply_to" not in values:
+                continue
+            name, email_from = parse_mailbox(values.get("email_from") or "")
+            reply_to = parse_mailbox(values["reply_to"] or "").address.lower()
+            if reply_to and reply_to != email_from.lower():
+                continue
+            if reply_to and not is_colleagues(reply_to):
+                continue
+            if not values.get("reply_to_force_new"):
+                del values["reply_to"]
+                continue
+            draft = Draft(
+                values.get("email_from") or "",
+                company_id=values["record_company_id"],
+                author=routing._author(
+                    email_from.lower(), values["record_company_id"], values.get("author_id")
+                ),
+                answers_to_author=True,
+            )
+            address, _reason = decide_reply_to(draft, routing._sending_facts())
+            values["reply_to"] = formataddr((name, address)) if address else values["reply_to"]
 
     @api.model
     def _companies_of_documents(self, documents):
-        """Give (model, id) -> company of the mail: the document's, else the one in force.
+        """Give (model, id) -> id of the document's company; without those that have none.
 
         :param documents: iterable of (model name, record id), either of which may be missing
         """
         ids_by_model = defaultdict(set)
-        result = {}
         for model, res_id in documents:
-            result[model, res_id] = self.env.company
             if model and res_id and model in self.env:
                 ids_by_model[model].add(res_id)
+        none = self.env["res.company"]
+        result = {}
         for model, res_ids in ids_by_model.items():
             records = self.env[model].sudo().browse(res_ids)
             try:
-                companies = records._mail_get_companies(self.env.company)
+                companies = records._mail_get_companies(none)
             except MissingError:
-                companies = records.exists()._mail_get_companies(self.env.company)
+                companies = records.exists()._mail_get_companies(none)
             except psycopg2.Error:
                 raise
             except Exception:
@@ -69,8 +136,8 @@ class MailMessage(models.Model):
                 _logger.exception("No company can be had of the documents of %s", model)
                 continue
             for res_id, company in companies.items():
-                if res_id:
-                    result[model, res_id] = company
+                if res_id and company:
+                    result[model, res_id] = company.id
         return result
 
     def action_explain_route(self):
@@ -86,8 +153,17 @@ class MailMessage(models.Model):
         """Decide Reply-To in the document's company: its team or project may have none."""
         if not self.env["mail.routing"]._is_active():
             return super()._get_reply_to(values)
-        model = values.get("model", self.env.context.get("default_model"))
-        res_id = values.get("res_id", self.env.context.get("default_res_id"))
-        company = self._companies_of_documents([(model, res_id)])[model, res_id]
+        company_id = values.get("record_company_id")
+        if not company_id:
+            row = {
+                **values,
+                "model": values.get("model", self.env.context.get("default_model")),
+                "res_id": values.get("res_id", self.env.context.get("default_res_id")),
+            }
+            ((company_id, _rule),) = self.env["mail.routing"]._companies_of([row])
         # sudo: who writes on a document need not be in its company
-        return super(MailMessage, self.sudo().with_company(company))._get_reply_to(values)
+        messages = self.sudo().with_company(company_id)
+        messages = messages.with_context(mail_routing_author_id=values.get("author_id"))
+        # native knows no answer for a user notification about a document: it is never asked there
+        values = {name: value for name, value in values.items() if name != "message_type"}
+        return super(MailMessage, messages)._get_reply_to(values)

@@ -1,11 +1,10 @@
-import ast
+import dataclasses
 import weakref
 
-from odoo import SUPERUSER_ID, _, api, models, tools
+from odoo import _, api, models, tools
 from odoo.tools import str2bool
 
 from ..routing import (
-    Company,
     Draft,
     Facts,
     Route,
@@ -15,10 +14,8 @@ from ..routing import (
     decide,
     filter_domain,
     is_address,
-    parse_mailbox,
 )
 
-_NO_COMPANY = Company(0, "")
 SENDER_NAME_FORMATS = ("name_address", "name", "name_company")
 
 
@@ -214,96 +211,27 @@ class MailRouting(models.AbstractModel):
         )
 
     @api.model
-    def _authors(self, drafts):
-        """Find the internal users behind the senders of some drafts, in one query for all.
+    def _sending_facts(self):
+        """Give the facts with the servers that may be used here.
 
-        :param drafts: iterable of (address in lower case, company id)
-        :return: dict of (address, company id) -> :class:`~..routing.Author`
+        Other addons withhold servers by overriding native's ``_find_mail_server``, such as the
+        production server from a staging database. Where none does, these are all.
         """
+        usable = self.env["ir.mail_server"]._usable_server_ids()
+        return self._get_facts() if usable is None else self._facts_with_servers(usable)
+
+    @api.model
+    @tools.ormcache("server_ids")
+    def _facts_with_servers(self, server_ids):
         facts = self._get_facts()
-        wanted = {
-            (address, company_id)
-            for address, company_id in drafts
-            if address and facts.company.get(company_id, _NO_COMPANY).email_from_by_company
-        }
-        if not wanted:
-            return {}
-        users = (
-            self.env["res.users"]
-            .sudo()
-            .with_context(active_test=False)
-            .search(
-                [
-                    ("partner_id.email_normalized", "in", [address for address, _id in wanted]),
-                    ("share", "=", False),
-                    "|",
-                    ("active", "=", True),
-                    ("id", "=", SUPERUSER_ID),  # OdooBot, who is archived
-                ]
-            )
-        )
-        by_address = {}
-        for user in users:
-            by_address.setdefault(user.email_normalized, user)
-        return {
-            (address, company_id): by_address[address]._routing_author(company_id)
-            for address, company_id in wanted
-            if address in by_address
-        }
-
-    @api.model
-    def _drafts(self, mails):
-        """Read the drafts of some mails, all at once.
-
-        :param mails: records of ``mail.mail``; or messages, without what the mail alone has
-        :return: list of (id, :class:`~..routing.Draft`)
-        """
-        fnames = [
-            "email_from",
-            "mail_server_id",
-            "model",
-            "record_company_id",
-            "reply_to",
-            "res_id",
-        ]
-        if "headers" in mails._fields:
-            fnames.append("headers")
-        # like native, which reads these as the message's reader may not: see _add_inherited_fields
-        rows = mails.sudo().read(fnames, load=None)
-        companies = self.env["mail.message"]._companies_of_documents(
-            (row["model"], row["res_id"]) for row in rows if not row["record_company_id"]
-        )
-        for row in rows:
-            if not row["record_company_id"]:
-                row["record_company_id"] = companies[row["model"], row["res_id"]].id
-        authors = self._authors(
-            (parse_mailbox(row["email_from"] or "").address.lower(), row["record_company_id"])
-            for row in rows
-        )
-        return [(row["id"], self._draft_of_row(row, authors)) for row in rows]
-
-    @api.model
-    def _draft_of_row(self, row, authors) -> Draft:
-        """Read the draft of a mail.
-
-        :param row: values of the mail, as ``read(load=None)`` gives them
-        :param authors: as :meth:`_authors` gives them
-        """
-        address = parse_mailbox(row["email_from"] or "").address.lower()
-        server_id = row["mail_server_id"]
-        return Draft(
-            email_from=row["email_from"] or "",
-            company_id=row["record_company_id"],
-            author=authors.get((address, row["record_company_id"])),
-            server=self.env["ir.mail_server"]._server_fact(server_id) if server_id else None,
-            reply_to=parse_mailbox(row["reply_to"] or "").address,
-            return_path=_return_path(row.get("headers")),
+        return dataclasses.replace(
+            facts, servers=tuple(server for server in facts.servers if server.id in server_ids)
         )
 
     @api.model
     def _decide(self, draft: Draft) -> Route:
         """Decide the route of one draft by this database's facts."""
-        return decide(draft, self._get_facts())
+        return decide(draft, self._sending_facts())
 
     @api.model
     def _sentence(self, reason):
@@ -314,15 +242,3 @@ class MailRouting(models.AbstractModel):
     def _translate(self, sentence):
         """Give one of routing's sentences in the language of this environment."""
         return _(sentence)
-
-
-def _return_path(headers):
-    """Give the Return-Path that the caller put into ``mail.mail.headers``, ``""`` without one."""
-    if not headers or "return-path" not in headers.lower():
-        return ""
-    try:
-        values = ast.literal_eval(headers)
-    except (ValueError, SyntaxError):
-        return ""  # native ignores such headers as well
-    found = [str(value) for key, value in values.items() if key.lower() == "return-path"]
-    return ascii_address(found[0]) if found else ""

@@ -23,15 +23,18 @@ class MailThread(models.AbstractModel):
             if not self and kwargs.get("model") in self.env and kwargs.get("res_id"):
                 records = self.env[kwargs["model"]].browse(kwargs["res_id"])
             if len(records) == 1:
-                _author_id, email_from = self._message_compute_author(
+                author_id, email_from = self._message_compute_author(
                     kwargs.get("author_id"), kwargs.get("email_from"), raise_on_email=False
                 )
-                key = (records._name, records.id)
-                company = self.env["mail.message"]._companies_of_documents([key])[key]
-                # sudo: who writes on a document need not be in its company
-                records = records.sudo().with_company(company)
-                reply_to = records._notify_get_reply_to(default=email_from)[records.id]
-                kwargs["reply_to"] = reply_to
+                kwargs["reply_to"] = self.env["mail.message"]._get_reply_to(
+                    {
+                        "model": records._name,
+                        "res_id": records.id,
+                        "author_id": author_id,
+                        "email_from": email_from,
+                        "mail_server_id": kwargs.get("mail_server_id"),
+                    }
+                )
         return super().message_notify(**kwargs)
 
     # ------------------------------------------------------------

@@ -67,7 +67,7 @@ class ResConfigSettings(models.TransientModel):
         nameless = [
             f"{server.name} ({server.smtp_user})"
             for server in self.env["ir.mail_server"].sudo().search([])
-            if is_restricted(server._routing_fact(), then) and not server.sender_address
+            if is_restricted(server._routing_fact(), then) and not server._login_address()
         ]
         config = facts.config_server
         if not facts.servers and is_restricted(config, then) and not config.sender_address:

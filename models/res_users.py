@@ -1,7 +1,7 @@
 from odoo import SUPERUSER_ID, _, api, fields, models
 from odoo.exceptions import ValidationError
 
-from ..routing import Author
+from ..routing import Author, User
 
 
 class ResUsers(models.Model):
@@ -41,6 +41,17 @@ class ResUsers(models.Model):
         """Tell whether a domain is one of this user's companies, or shared."""
         self.ensure_one()
         return not domain.company_id or domain.company_id in self.company_ids
+
+    def _routing_user(self) -> User:
+        """Give what tells whose a mail of this user is."""
+        self.ensure_one()
+        return User(
+            id=self.id,
+            partner_id=self.partner_id.id,
+            company_id=self.company_id.id,
+            company_ids=frozenset(self._get_company_ids()),
+            is_bot=self.id == SUPERUSER_ID,
+        )
 
     def _routing_author(self, company_id) -> Author:
         """Give what the decision may know of this user as an author.

@@ -24,7 +24,8 @@ from .addresses import (
     parse_mailbox,
     unicode_domain,
 )
-from .facts import Author, Company, Domain, Draft, Facts, Server, Settings, filter_domain
+from .company import author_of, company_of_mail
+from .facts import Author, Company, Domain, Draft, Facts, Server, Settings, User, filter_domain
 from .incoming import Incoming, company_of_incoming, read_incoming
 from .reasons import Reason
 from .refusals import Refusal, recognise_refusal
@@ -43,10 +44,13 @@ __all__ = [
     "Route",
     "Server",
     "Settings",
+    "User",
     "ascii_address",
     "ascii_domain",
+    "author_of",
     "clean_name",
     "company_of_incoming",
+    "company_of_mail",
     "decide",
     "decide_reply_to",
     "domain_of",

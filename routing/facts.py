@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from .addresses import ascii_address, ascii_domain
+from .addresses import ascii_address, ascii_domain, domain_of
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,25 @@ class Server:
 
 
 @dataclass(frozen=True)
+class User:
+    """An internal user, as far as he tells whose a mail is.
+
+    ``partner_id`` is his contact, ``company_id`` his own company, ``company_ids`` those he may
+    work in. OdooBot may work in all.
+    """
+
+    id: int
+    partner_id: int
+    company_id: int
+    company_ids: frozenset[int] = frozenset()
+    is_bot: bool = False
+
+    def may_work_in(self, company_id: int | None) -> bool:
+        """Tell whether he may work in a company."""
+        return self.is_bot or company_id in self.company_ids
+
+
+@dataclass(frozen=True)
 class Author:
     """The internal user whose address From bears.
 
@@ -94,18 +113,29 @@ class Draft:
 
     :param email_from: as stored on the message: ``"Name <address>"``, an address, a name
     :param company_id: the company C the mail belongs to
+    :param company_rule: why, a rule of :func:`~.company.company_of_mail`; ``""``: decided before
     :param author: set when the address is an internal user's
-    :param server: a server named on the mail, its message or its template
+    :param server: the server that sends it, where that is settled already
+    :param server_named: whether that server is named on the mail, its message or its template;
+        else a session was opened by it before this mail was known
     :param reply_to: given explicitly, or decided when the message was written
+    :param answers_to_author: answers shall reach the author himself, no document
+    :param answer: the address that the document's model gives for a Reply-To that is missing
+    :param answer_name: the display name it goes by
     :param return_path: given explicitly by the caller (variable envelope return paths)
     :param document_alias: local part of the document's own alias
     """
 
     email_from: str = ""
     company_id: int | None = None
+    company_rule: str = ""
     author: Author | None = None
     server: Server | None = None
+    server_named: bool = True
     reply_to: str = ""
+    answers_to_author: bool = False
+    answer: str = ""
+    answer_name: str = ""
     return_path: str = ""
     document_alias: str = ""
 
@@ -128,6 +158,13 @@ class Pool:
 
     def __bool__(self):
         return bool(self.servers)
+
+    def letting(self, address: str) -> Server | None:
+        """Give the server whose filter names an address, else the one that names its domain."""
+        if not address:
+            return None
+        named = self.by_address.get(address.lower())
+        return named or self.by_domain.get(domain_of(address))
 
 
 def filter_domain(text: str) -> str:
@@ -164,6 +201,8 @@ class Facts:
             companies=(),
             domains=(),
             servers=tuple(replace(s, company_id=None, policy="default") for s in self.servers),
+            # native asks of no address whether it exists
+            mailboxes=(*self.mailboxes, self.settings.notification),
         )
 
     @cached_property
@@ -241,14 +280,20 @@ class Facts:
     @cached_property
     def mailboxes_in_use(self) -> frozenset[str]:
         """Addresses that are mailboxes: logins of incoming and outgoing servers."""
-        logins = [*self.mailboxes, *(server.sender_address for server in self.servers)]
+        senders = self.servers or [server for server in [self.config_server] if server]
+        logins = [*self.mailboxes, *(server.sender_address for server in senders)]
         return frozenset(login.lower() for login in logins if login)
+
+    @cached_property
+    def invented_return_paths(self) -> frozenset[str]:
+        """The bounce addresses that Odoo and this table make up: nobody gives them on purpose."""
+        found = {self.bounce_address(domain).lower() for domain in (None, *self.domains)}
+        return frozenset(found - {""})
 
     @cached_property
     def bounce_addresses(self) -> frozenset[str]:
         """Addresses at which delivery reports arrive, and nothing else does."""
-        invented = {self.bounce_address(domain).lower() for domain in (None, *self.domains)}
-        return frozenset(invented - self.mailboxes_in_use - {""})
+        return self.invented_return_paths - self.mailboxes_in_use
 
     @cached_property
     def plain_mailboxes(self) -> frozenset[str]:
@@ -295,12 +340,45 @@ class Facts:
         return ""
 
     def notification_address(self, domain: Domain | None) -> str:
-        """Give the default sender of a domain; None: native's. ``""`` where there is none."""
-        if domain is None:
+        """Give the default sender of a domain, else native's; ``""`` where there is neither."""
+        if domain is None or not domain.default_from:
             return self.settings.notification
         if "@" in domain.default_from:
             return domain.default_from
-        return f"{domain.default_from}@{domain.name}" if domain.default_from else ""
+        return f"{domain.default_from}@{domain.name}"
+
+    def usable_notification(self, domain: Domain | None) -> str:
+        """Give the default sender of a domain if mail to it arrives, else ``""``."""
+        address = self.notification_address(domain)
+        return address if self.arrives(address) else ""
+
+    def arrives(self, address: str) -> bool:
+        """Tell whether mail to an address that Odoo made up would arrive anywhere.
+
+        It does where its domain has a catch-all, and where it is the login of a server.
+        """
+        address = address.lower()
+        if address in self.mailboxes_in_use:
+            return True
+        name = domain_of(address)
+        domain = self.domain_named.get(name)
+        if domain is None and name != self.settings.catchall_domain:
+            return False
+        return bool(name) and self.has_catch_all(domain)
+
+    def owner_of(self, name: str) -> Company | None:
+        """Give the one company that a domain belongs to.
+
+        :param name: the domain
+        :return: the company of its alias domain, else the only one that has it as Email Domain
+        """
+        domain = self.domain_named.get(name)
+        if domain is None:
+            return None
+        if domain.company_id:
+            return self.company.get(domain.company_id)
+        having = self.companies_having(domain.id)
+        return having[0] if len(having) == 1 else None
 
     def is_own_domain(self, name: str) -> bool:
         """Tell whether a domain is an active alias domain or ``mail.catchall.domain``."""

@@ -14,9 +14,17 @@ def _(sentence: str) -> str:
 
 #: rule -> sentence; the values in it come with the reason
 SENTENCES = {
+    # company
+    "company_document": _("Company: %(company)s, the document's."),
+    "company_server": _("Company: %(company)s, which the named server belongs to."),
+    "company_author": _("Company: %(company)s, which the author works in."),
+    "company_domain": _("Company: %(company)s, which the domain of the sender belongs to."),
+    "company_current": _("Company: %(company)s, the present one."),
     # From
     "from_kept": _("From: %(address)s, as the message has it."),
-    "from_foreign": _("From: %(address)s; it is none of ours, so it is not moved to a domain."),
+    "from_foreign": _(
+        "From: %(address)s; it is no colleague's, so it is not moved to another domain."
+    ),
     "from_user_domain": _(
         "From: %(address)s, because %(domain)s is the author's Outgoing Email Domain in"
         " %(company)s."
@@ -35,7 +43,11 @@ SENTENCES = {
     ),
     "from_notification": _(
         "From header: %(address)s, the notification address, because the FROM Filtering of"
-        " %(server)s does not name the author's address."
+        " %(server)s does not let the author's address pass, or because that is in no domain of"
+        " the company."
+    ),
+    "from_server": _(
+        "From header: %(address)s, the login address of %(server)s: the message has no address."
     ),
     # server
     "server_named": _("Server: %(server)s, named on the mail or its template."),
@@ -69,6 +81,9 @@ SENTENCES = {
     # MAIL FROM and Return-Path
     "envelope_login": _("MAIL FROM and Return-Path: %(address)s, the login address of %(server)s."),
     "envelope_bounce": _("MAIL FROM and Return-Path: %(address)s, the bounce address."),
+    "envelope_aligned": _(
+        "MAIL FROM and Return-Path: %(address)s, the bounce address of From's own domain."
+    ),
     "envelope_given": _("MAIL FROM and Return-Path: %(address)s, given with the message."),
     "envelope_no_catch_all": _(
         "MAIL FROM and Return-Path: %(address)s; there is no catch-all, so no address is invented."
@@ -88,7 +103,8 @@ SENTENCES = {
         "Reply-To: %(address)s, the login address of %(server)s: there is no catch-all and no"
         " incoming server."
     ),
-    "reply_default": _("Reply-To: the author's own address."),
+    "reply_model": _("Reply-To: %(address)s, as this kind of document has it."),
+    "reply_default": _("Reply-To: %(address)s, the author's own address."),
 }
 
 

@@ -1,6 +1,6 @@
 """From a draft and the facts to a route."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .addresses import (
     MailboxHeader,
@@ -24,8 +24,10 @@ class Route:
     :param from_address: address of the From header; ``""``: the message has none, native decides
     :param mail_from: the envelope sender (RFC 5321 4.1.1.2)
     :param return_path: the Return-Path header
-    :param reply_to: the address answers go to; ``""``: native's default, the author
+    :param reply_to: the address answers go to; ``""`` where not even the author has one
     :param reasons: one for each thing decided
+    :param reply_name: display name of a Reply-To that the message has not got yet, ``""`` without
+        one; None: the message's own Reply-To stays
     :param failure: why the mail cannot be sent
     """
 
@@ -38,6 +40,7 @@ class Route:
     reasons: tuple[Reason, ...]
     restricted: bool = False
     failure: Reason | None = None
+    reply_name: str | None = None
 
     @property
     def header_from(self) -> str:
@@ -47,6 +50,12 @@ class Route:
     def from_header(self) -> MailboxHeader:
         """Make the From header that goes over the wire."""
         return MailboxHeader(self.from_name, self.from_address)
+
+    def reply_to_header(self) -> MailboxHeader | None:
+        """Make the Reply-To header that the message lacks; None: it has its own."""
+        if self.reply_name is None or not self.reply_to:
+            return None
+        return MailboxHeader(self.reply_name, self.reply_to, "Reply-To")
 
 
 def is_restricted(server: Server, facts: Facts) -> bool:
@@ -70,14 +79,21 @@ def decide(draft: Draft, facts: Facts) -> Route:
     home = facts.domain_of_company(company)
     name, address, from_reason = _author(draft, company, home, facts)
     reply_to, reply_reason = _reply_to(draft, address, company, home, facts)
-    server, keep_from, server_reason = _server(draft, address, reply_to, company, home, facts)
+    server, from_stays, server_reason = _server(draft, address, reply_to, company, home, facts)
+    reasons = [from_reason, server_reason]
+    if draft.company_rule and company:
+        reasons.insert(0, Reason(draft.company_rule, {"company": company.name}))
+    reply_name = None if draft.reply_to else draft.answer_name
+    if reply_to == address and not draft.reply_to:
+        reply_name = name
+    no_route = Route(None, name, address, "", "", reply_to, tuple(reasons), failure=server_reason)
     if server is None:
-        return _no_route(name, address, reply_to, (from_reason, reply_reason), server_reason)
+        return no_route
     if is_restricted(server, facts):
         login = server.sender_address
         if not login:
             failure = Reason("no_login_address", {"server": server.name})
-            return _no_route(name, address, reply_to, (from_reason, server_reason), failure)
+            return replace(no_route, reasons=(*reasons, failure), failure=failure)
         values = {"address": login, "server": server.name}
         return Route(
             server=server,
@@ -86,21 +102,23 @@ def decide(draft: Draft, facts: Facts) -> Route:
             mail_from=login,
             return_path=login,
             reply_to=reply_to,
+            reply_name=reply_name,
             reasons=(
-                from_reason,
-                server_reason,
+                *reasons,
                 Reason("from_login", values),
                 Reason("envelope_login", values),
                 reply_reason,
             ),
             restricted=True,
         )
-    reasons = [from_reason, server_reason]
-    if not keep_from:
-        notification = facts.notification_address(home)
+    if not from_stays:
+        notification = facts.usable_notification(home)
         if notification and notification.lower() != address.lower():
             name, address = name or address.partition("@")[0], notification
             reasons.append(Reason("from_notification", {"address": address, "server": server.name}))
+    if not address and server.sender_address:
+        address = server.sender_address
+        reasons.append(Reason("from_server", {"address": address, "server": server.name}))
     mail_from, envelope_reason = _envelope(draft, address, server, home, facts)
     return Route(
         server=server,
@@ -109,6 +127,7 @@ def decide(draft: Draft, facts: Facts) -> Route:
         mail_from=mail_from,
         return_path=mail_from,
         reply_to=reply_to,
+        reply_name=reply_name,
         reasons=(*reasons, envelope_reason, reply_reason),
     )
 
@@ -116,16 +135,12 @@ def decide(draft: Draft, facts: Facts) -> Route:
 def decide_reply_to(draft: Draft, facts: Facts) -> tuple[str, Reason]:
     """Decide where answers go, at the time the message is written.
 
-    :return: the address, ``""`` for native's default (the author), and why
+    :return: the address and why; of the rule ``reply_default``: the author's own, as From has it
     """
     company = facts.company.get(draft.company_id)
     home = facts.domain_of_company(company)
     _name, address, _reason = _author(draft, company, home, facts)
     return _reply_to(draft, address, company, home, facts)
-
-
-def _no_route(name, address, reply_to, reasons, failure: Reason) -> Route:
-    return Route(None, name, address, "", "", reply_to, (*reasons, failure), failure=failure)
 
 
 def _author(draft: Draft, company: Company | None, home: Domain | None, facts: Facts):
@@ -134,32 +149,31 @@ def _author(draft: Draft, company: Company | None, home: Domain | None, facts: F
     plain = ascii_address(address)
     address = plain or address
     if not address:
-        default = facts.notification_address(home) if home else ""
-        if default:
+        default = facts.usable_notification(home)
+        if default and company:
             values = {"address": default, "company": company.name}
             return name, default, Reason("from_company_default", values)
-        return name, "", Reason("from_kept", {"address": name})
+        return name, default, Reason("from_kept", {"address": default or name})
     kept = Reason("from_kept", {"address": address})
     if company is None or not company.email_from_by_company or not plain:
         return name, address, kept
-    domain = domain_of(address)
-    if draft.author is None and not facts.is_own_domain(domain):
+    if draft.author is None:
         return name, address, Reason("from_foreign", {"address": address})
+    domain = domain_of(address)
     local = address.rpartition("@")[0]
     values = {"company": company.name}
-    if draft.author and draft.author.outgoing_domain:
+    if draft.author.outgoing_domain:
         values["domain"] = draft.author.outgoing_domain
         address = f"{local}@{draft.author.outgoing_domain}"
         return name, address, Reason("from_user_domain", {**values, "address": address})
     claimed = facts.domain_named.get(domain)
-    if claimed and (claimed.company_id == company.id or claimed is home):
+    if claimed and (claimed.company_id == company.id or claimed == home):
         values["domain"] = domain
         return name, address, Reason("from_company_own", {**values, "address": address})
     if home:
-        if draft.author and draft.author.is_bot:
-            address = facts.notification_address(home) or f"{local}@{home.name}"
-        else:
-            address = f"{local}@{home.name}"
+        address = f"{local}@{home.name}"
+        if draft.author.is_bot:
+            address = facts.usable_notification(home) or address
         values["domain"] = home.name
         return name, address, Reason("from_company_domain", {**values, "address": address})
     return name, address, kept
@@ -168,11 +182,24 @@ def _author(draft: Draft, company: Company | None, home: Domain | None, facts: F
 def _reply_to(
     draft: Draft, address: str, company: Company | None, home: Domain | None, facts: Facts
 ) -> tuple[str, Reason]:
-    """Reply-To: address (``""``: the author's own) and reason."""
+    """Reply-To: address and reason."""
     if draft.reply_to:
         given = parse_mailbox(draft.reply_to).address
         given = ascii_address(given) or given
         return given, Reason("reply_given", {"address": given})
+    own = address, Reason("reply_default", {"address": address})
+    if draft.answers_to_author and address:
+        return own
+    found = _reply_to_by_rule(draft, address, company, home, facts) or own
+    if draft.answer and draft.answer.lower() != found[0].lower():
+        return draft.answer, Reason("reply_model", {"address": draft.answer})
+    return found
+
+
+def _reply_to_by_rule(
+    draft: Draft, address: str, company: Company | None, home: Domain | None, facts: Facts
+) -> tuple[str, Reason] | None:
+    """Reply-To of a mail that has none: address and reason; None: the author's own."""
     of_from = facts.domain_named.get(domain_of(address))
     reply = facts.domain.get(of_from.reply_domain_id) if of_from else None
     reply = reply or home
@@ -190,15 +217,19 @@ def _reply_to(
         found = f"{alias}@{name}"
         return found, Reason("reply_catchall", {"address": found})
     if facts.has_catch_all(reply):
-        return "", Reason("reply_default")
+        return None
     mailbox = (company and company.mailbox) or facts.mailbox
     if mailbox:
         return mailbox, Reason("reply_mailbox", {"address": mailbox})
-    server, _keep, _reason = _server(draft, address, "", company, home, facts)
+    server = draft.server or (None if facts.servers else facts.config_server)
+    if server is None:
+        # the company's own, whoever owns From's domain: no answer goes to another company
+        chooser = company if company and company.mail_server_by_domain else None
+        server = _pick_of(chooser, address, company, home, facts)
     if server and server.sender_address:
         values = {"address": server.sender_address, "server": server.name}
         return server.sender_address, Reason("reply_login", values)
-    return "", Reason("reply_default")
+    return None
 
 
 def _server(
@@ -211,24 +242,41 @@ def _server(
 ) -> tuple[Server | None, bool, Reason]:
     """The server, whether From may stay as it is on it, and why; no server: why not."""
     if draft.server is not None:
-        return draft.server, True, Reason("server_named", {"server": draft.server.name})
+        named = Reason("server_named", {"server": draft.server.name})
+        if draft.server_named:
+            return draft.server, True, named
+        own = _is_companys(address, company, home, draft.server, facts)
+        return draft.server, _stays(address, draft.server, own), named
+    if not facts.servers:
+        config = facts.config_server or Server(None, "")
+        return config, _matches(address, config.from_filter), Reason("server_config")
     chooser, rule, values = _company_of_server(address, reply_to, company, facts)
-    pool = facts.pools.get(chooser.id) if chooser else None
-    if not pool:
-        pool = facts.pools.get(None)
-        rule = "server_shared_for" if chooser else "server_shared"
-    if not pool:
-        if not facts.servers:
-            config = facts.config_server or Server(None, "")
-            keep = _matches(address, config.from_filter)
-            return config, keep, Reason("server_config")
+    server = _pick_of(chooser, address, company, home, facts)
+    if server is None:
         if company and not chooser and company.id in facts.pools:
             return None, True, Reason("no_server_unused", {"company": company.name})
         nobody = chooser or company
         return None, True, Reason("no_server", {"company": nobody.name if nobody else "?"})
-    server, keep = _pick(pool, address, facts.notification_address(home))
+    if not server.company_id:
+        rule = "server_shared_for" if chooser else "server_shared"
+    own = _is_companys(address, company, home, server, facts)
     values["server"] = server.name
-    return server, keep, Reason(rule, values)
+    return server, _stays(address, server, own), Reason(rule, values)
+
+
+def _pick_of(
+    chooser: Company | None,
+    address: str,
+    company: Company | None,
+    home: Domain | None,
+    facts: Facts,
+) -> Server | None:
+    """Choose among the servers of company K (``chooser``), else among those without a company."""
+    pool = (facts.pools.get(chooser.id) if chooser else None) or facts.pools.get(None)
+    if not pool:
+        return None
+    own = _is_companys(address, company, home, pool.servers[0], facts)
+    return _pick(pool, address, facts.usable_notification(home), own)
 
 
 def _company_of_server(address: str, reply_to: str, company: Company | None, facts: Facts):
@@ -252,19 +300,43 @@ def _company_of_server(address: str, reply_to: str, company: Company | None, fac
     return None, "server_shared", {"company": company.name if company else ""}
 
 
-def _pick(pool: Pool, address: str, notification: str) -> tuple[Server, bool]:
+def _is_companys(
+    address: str, company: Company | None, home: Domain | None, server: Server, facts: Facts
+) -> bool:
+    """Tell whether the address is in a domain that nobody but this company may object to.
+
+    That is an alias domain of the mail's company, of the server's company or of nobody, and the
+    Email Domain of the mail's company.
+    """
+    claimed = facts.domain_named.get(domain_of(address))
+    if claimed is None:
+        return False
+    owners = {company.id if company else None, server.company_id}
+    return not claimed.company_id or claimed.company_id in owners or claimed == home
+
+
+def _pick(pool: Pool, address: str, notification: str, own: bool) -> Server:
     """Choose among servers as native ``ir.mail_server._find_mail_server`` does.
 
-    :return: the server, and whether From stays (else the notification address takes its place)
+    Unlike native, an address of the company's own (see :func:`_is_companys`) goes by a server
+    without a filter rather than by one that lets only the notification address pass.
+
+    :param notification: ``""`` where it may not be used
     """
-    for candidate, keeps in ((address, True), (notification, False)):
-        if candidate:
-            found = pool.by_address.get(candidate.lower()) or pool.by_domain.get(
-                domain_of(candidate)
-            )
-            if found:
-                return found, keeps
-    return pool.open or pool.servers[0], False
+    found = pool.letting(address)
+    if not found and own:
+        found = pool.open
+    if not found and notification:
+        found = pool.letting(notification)
+    return found or pool.open or pool.servers[0]
+
+
+def _stays(address: str, server: Server, own: bool) -> bool:
+    """Tell whether From stays on a server; else the notification address takes its place.
+
+    Native puts that in on every server without a filter; an address of the company's own stays.
+    """
+    return own if not server.from_filter else _matches(address, server.from_filter)
 
 
 def _matches(address: str, from_filter: str) -> bool:
@@ -279,15 +351,25 @@ def _matches(address: str, from_filter: str) -> bool:
 def _envelope(
     draft: Draft, address: str, server: Server, home: Domain | None, facts: Facts
 ) -> tuple[str, Reason]:
-    """MAIL FROM on a server that lets anybody send."""
+    """MAIL FROM on a server that lets anybody send.
+
+    The bounce address of From's own domain comes first: SPF then speaks for the domain that
+    people see, as DMARC wants it (RFC 7489 3.1.2).
+    """
     if draft.return_path and _matches(draft.return_path, server.from_filter):
         return draft.return_path, Reason("envelope_given", {"address": draft.return_path})
-    if not facts.has_catch_all(home):
+    own = facts.domain_named.get(domain_of(address))
+    candidates = [(home, "envelope_bounce")]
+    if own and own != home:
+        candidates.insert(0, (own, "envelope_aligned"))
+    candidates = [(domain, rule) for domain, rule in candidates if facts.has_catch_all(domain)]
+    if not candidates:
         found = server.sender_address or address
         return found, Reason("envelope_no_catch_all", {"address": found})
-    bounce = facts.bounce_address(home)
-    if bounce and _matches(bounce, server.from_filter):
-        return bounce, Reason("envelope_bounce", {"address": bounce})
+    for domain, rule in candidates:
+        bounce = facts.bounce_address(domain)
+        if bounce and _matches(bounce, server.from_filter):
+            return bounce, Reason(rule, {"address": bounce})
     return address, Reason("envelope_from", {"address": address})
 
 

@@ -13,4 +13,5 @@ from . import (
     test_settings,
     test_tours,
     test_untouched,
+    test_whose_mail_it_is,
 )

@@ -341,8 +341,8 @@ class TestCompanies(TwoCompaniesCase):
 
     def test_one_session_for_all_senders_of_a_server(self):
         for number in range(20):
-            document = (self.of_a, self.of_b)[number % 2]
-            self.mail(email_from=f"user{number}@a.com", model="res.partner", res_id=document.id)
+            document, domain = ((self.of_a, "a.com"), (self.of_b, "b.com"))[number % 2]
+            self.mail(email_from=f"u{number}@{domain}", model="res.partner", res_id=document.id)
         self.run_queue()
         self.assertEqual(len(self.provider_a.mails), 10)
         self.assertEqual(len(self.provider_b.mails), 10)

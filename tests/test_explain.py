@@ -32,12 +32,16 @@ class TestExplain(TwoCompaniesCase):
             self.provider_b.clear()
 
     def test_a_typed_draft(self):
-        wizard = self.explain(company_id=self.a.id, email_from="Lee <lee@a.com>")
+        wizard = self.explain(company_id=self.a.id, email_from="Ziying <zy@a.com>")
         self.assertEqual(wizard.mail_server_id, self.server_a)
-        self.assertEqual(wizard.header_from, "Lee <lee@a.com>")
+        self.assertEqual(wizard.header_from, "Ziying <zy@a.com>")
         wizard.company_id = self.b
         self.assertEqual(wizard.mail_server_id, self.server_b)
-        self.assertEqual(wizard.header_from, "Lee <lee@b.com>")
+        self.assertEqual(wizard.header_from, "Ziying <zy@b.com>")
+        # nobody's address is not moved: it says itself whose the mail is
+        wizard.email_from = "News <news@a.com>"
+        self.assertEqual(wizard.mail_server_id, self.server_a)
+        self.assertEqual(wizard.header_from, "News <news@a.com>")
 
     def test_a_failed_mail(self):
         self.server_b.active = False

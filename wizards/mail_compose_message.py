@@ -34,13 +34,17 @@ class MailComposeMessage(models.TransientModel):
 
         :param values: of the mails, by document id; changed in place
         """
-        documents = [(self.model, res_id) for res_id in values]
-        companies = self.env["mail.message"]._companies_of_documents(documents)
+        rows = [
+            {**mail_values, "model": self.model, "res_id": res_id}
+            for res_id, mail_values in values.items()
+        ]
+        companies = self.env["mail.routing"]._companies_of(rows)
         groups = defaultdict(list)
-        for res_id, mail_values in values.items():
-            groups[companies[self.model, res_id], mail_values.get("email_from")].append(res_id)
-        for (company, email_from), res_ids in groups.items():
+        for row, (company_id, _rule) in zip(rows, companies, strict=True):
+            groups[company_id, row.get("email_from"), row.get("author_id")].append(row["res_id"])
+        for (company_id, email_from, author_id), res_ids in groups.items():
             # sudo: who writes on a document need not be in its company
-            records = self.env[self.model].browse(res_ids).sudo().with_company(company)
+            records = self.env[self.model].browse(res_ids).sudo().with_company(company_id)
+            records = records.with_context(mail_routing_author_id=author_id)
             for res_id, reply_to in records._notify_get_reply_to(default=email_from).items():
                 values[res_id]["reply_to"] = reply_to

