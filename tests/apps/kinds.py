@@ -63,7 +63,7 @@ def wizard_of(case, action, record=None):
     """
     env = case.env_of(case.ziying, case.a, case.b)
     active = {"active_model": record._name, "active_ids": record.ids} if record else {}
-    return Form(env[action["res_model"]].with_context(**active, **action["context"]))
+    return Form(env[action["res_model"]].with_context(**{**active, **action["context"]}))
 
 
 def chatter(case, order=None):
