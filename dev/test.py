@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import IO
 
 from dev import native_runner
 from dev.odoo_env import (
@@ -103,11 +104,14 @@ def _test_on_odoo(options: Sequence[str], paths: Sequence[str]) -> int:
         return run_pytest(name, [*options, *paths], odoo_config(name, http_enable=True))
 
 
-def run_pytest(name: str, arguments: Sequence[str], config: Path) -> int:
+def run_pytest(
+    name: str, arguments: Sequence[str], config: Path, log: IO[str] | None = None
+) -> int:
     """Run pytest on the database ``name``, with Odoo and its HTTP server in the same process.
 
     :param arguments: pytest's options, and paths relative to the repository
     :param config: of Odoo, as ``odoo_config`` writes it
+    :param log: where the output goes; None: to the terminal
     :return: pytest's exit code
     """
     # The addon is tested under its technical name, whatever the clone's folder is called
@@ -128,7 +132,8 @@ def run_pytest(name: str, arguments: Sequence[str], config: Path) -> int:
         *(argument for argument in arguments if argument not in paths),
         *(str(addon / path) for path in paths),
     ]
-    return subprocess.call(command, cwd=addon.parent, env=_odoo_import_environment())
+    env = _odoo_import_environment()
+    return subprocess.call(command, cwd=addon.parent, env=env, stdout=log, stderr=log)
 
 
 def _is_path(argument: str) -> bool:
