@@ -98,6 +98,39 @@ class BesideCase(MailRoutingCase):
             )
         )
 
+    def mail_server(self, provider, *args, **values):
+        server = super().mail_server(provider, *args, **values)
+        # mail_environment lets a new server have the default port, whatever was entered
+        server.smtp_port = provider.smtp_port
+        return server
+
+    def incoming_server(self, provider, login="kevin@b.com", **values):
+        server = super().incoming_server(provider, login, **values)
+        if "server_env_defaults" in server._fields:
+            # mail_environment keeps nothing of an incoming server but what the environment has
+            self.environment(
+                f"incoming_mail.{server.name}",
+                server=provider.imap_host,
+                port=provider.imap_port,
+                server_type="imap",
+                user=login,
+                password="secret",
+            )
+        return server
+
+    def environment(self, section, **values):
+        """Put values into the environment's configuration, as a file or a variable does."""
+        from odoo.addons.server_environment.server_env import serv_config
+
+        if not serv_config.has_section(section):
+            serv_config.add_section(section)
+            self.addCleanup(serv_config.remove_section, section)
+        for key, value in values.items():
+            serv_config.set(section, key, str(value))
+        # Odoo reads it when it starts
+        self.env.registry.clear_caches()
+        self.env.invalidate_all()
+
     def write_quotation(self, to=None):
         """Let Ziying, who has A current, write to the customer about B's quotation."""
         companies = (self.a + self.b).ids
@@ -297,9 +330,8 @@ class TestMailServerFilter(BesideCase):
         self.write_quotation()
         self.run_crons()
         self.assertEqual(len(self.sent()), 1)
-        self.assertEqual(
-            self.env["mail.sent"].search([], limit=1, order="id desc").sent_server_id, staging
-        )
+        newest = self.env["mail.sent"].search([], limit=1, order="date desc, id desc")
+        self.assertEqual(newest.server_id, staging)
 
     def test_no_mailbox_of_another_database(self):
         """A mailbox for another database is not fetched"""
@@ -318,24 +350,13 @@ class TestMailServerFilter(BesideCase):
 @tagged("post_install", "-at_install")
 @only_with("mail_environment")
 class TestMailEnvironment(BesideCase):
-    def environment(self, **values):
-        """Put values into the configuration of B's server, as a file or variable does."""
-        from odoo.addons.server_environment.server_env import serv_config
-
-        section = "outgoing_mail.B SMTP"
-        if not serv_config.has_section(section):
-            serv_config.add_section(section)
-            self.addCleanup(serv_config.remove_section, section)
-        for key, value in values.items():
-            serv_config.set(section, key, str(value))
-        # Odoo reads it when it starts
-        self.env.registry.clear_caches()
-        self.env.invalidate_all()
+    SECTION = "outgoing_mail.B SMTP"
 
     def test_a_login_of_the_environment(self):
         """The login comes from the environment: Restrict Username can be turned on, From is it"""
         self.server_b.write({"smtp_user": False, "smtp_pass": False, "smtp_host": "nowhere"})
         self.environment(
+            self.SECTION,
             smtp_host=self.provider_b.smtp_host,
             smtp_port=self.provider_b.smtp_port,
             smtp_user="kevin@b.com",
@@ -352,14 +373,14 @@ class TestMailEnvironment(BesideCase):
         self.provider_b.add_account("lee@b.com", "other")
         self.provider_b.rule = self.provider(rule="office365").rule
         self.settings(mail_restrict_username=True)
-        self.environment(smtp_user="lee@b.com", smtp_pass="other")
+        self.environment(self.SECTION, smtp_user="lee@b.com", smtp_pass="other")
         self.write_quotation()
         self.run_crons()
         self.assertEqual([sent[1] for sent in self.sent()], ["lee@b.com"])
 
     def test_a_login_of_the_form(self):
         """A server whose login is not in the environment keeps the one of its form"""
-        self.environment(smtp_port=self.provider_b.smtp_port)
+        self.environment(self.SECTION, smtp_port=self.provider_b.smtp_port)
         self.settings(mail_restrict_username=True)
         self.write_quotation()
         self.run_crons()
@@ -436,11 +457,14 @@ class TestMailOutboundStatic(BesideCase):
 class TestMailMulticompany(BesideCase):
     def test_one_company_field(self):
         """Its company and this addon's are one field on both kinds of server"""
-        self.assertEqual(self.env["ir.mail_server"]._fields["company_id"].ondelete, "restrict")
         incoming = self.incoming_server(self.provider_b, company_id=self.b.id)
-        self.assertEqual((self.server_b + incoming[:0]).company_id, self.b)
-        self.assertIn(incoming, self.b.fetchmail_server_ids)
-        self.assertIn(self.server_b, self.b.mail_server_ids)
+        for server, of_company in (
+            (self.server_b, self.b.mail_server_ids),
+            (incoming, self.b.fetchmail_server_ids),
+        ):
+            self.assertEqual(server.company_id, self.b)
+            self.assertIn(server, of_company)
+            self.assertEqual(server._fields["company_id"].ondelete, "restrict")
 
     def test_reply_to_decides_the_server(self):
         """Reply-To decides the server, where a company has that option on"""
