@@ -171,6 +171,10 @@ class TradingCompanyCase(HttpCase):
                 }
             )
 
+    def have_no_catch_all(self):
+        """Turn Catch All off, as General Settings do."""
+        self.env["res.config.settings"].create({"mail_catch_all": False}).execute()
+
     def restrict(self, name, rule="tencent"):
         """Let a company's provider take its login alone as sender, and its server know that."""
         self.providers[name].rule = RULES[rule]
@@ -200,10 +204,9 @@ class TradingCompanyCase(HttpCase):
     def why_nothing(self):
         """Say, for a message, what the providers refused and what failed."""
         mails = self.env["mail.mail"].search([])
-        return "refused: {}; failed: {}".format(
-            [refusal for each in self.providers.values() for refusal in each.refusals],
-            [(mail.subject, mail.state, mail.failure_type, mail.failure_reason) for mail in mails],
-        )
+        refusals = [refusal for each in self.providers.values() for refusal in each.refusals]
+        failures = mails.mapped(lambda mail: (mail.subject, mail.state, mail.failure_reason))
+        return f"refused: {refusals}; failed: {failures}"
 
     @staticmethod
     def today():

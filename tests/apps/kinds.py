@@ -14,6 +14,10 @@ from odoo.tools import hmac
 
 from .common import CUSTOMER
 
+BODY = "<p>Hello</p>"
+SUBJECT = "Hello"
+
+LOGIN = "kevin@b.com"
 ZIYING = ("Murong Ziying", "zy@b.com")
 
 
@@ -27,11 +31,10 @@ class Kind:
         the company of a mail (C1: its document; C2: its server; C3: its author; C4: its domain),
         for From (F1-F4) and for Reply-To (R0: given; R1-R4)
     :param header_from: name and address of the From header, on a server that lets anybody send
-    :param author: the address that is shown beside the name where From is the login; by default
-        that of ``header_from``
+    :param author: the address that is shown beside the name where From is the login, and that is
+        From where no notification address exists; by default that of ``header_from``
     :param reply_to: address of the Reply-To header
-    :param server: the company by whose server it leaves
-    :param mail_from: the envelope sender
+    :param given: whether that one was given
     :param count: how many mails there are, all alike
     """
 
@@ -41,9 +44,23 @@ class Kind:
     header_from: tuple[str, str] = ZIYING
     author: str = ""
     reply_to: str = "catchall@b.com"
-    server: str = "B"
-    mail_from: str = "bounce@b.com"
+    given: bool = False
     count: int = 1
+
+    def leaves(self):
+        """Give company of the server, MAIL FROM, name, From and Reply-To."""
+        return ("B", "bounce@b.com", *self.header_from, self.reply_to)
+
+    def leaves_restricted(self):
+        """Give the same where B's server lets its login alone send: From and MAIL FROM are it."""
+        name, address = self.header_from
+        return ("B", LOGIN, f"{name} ({self.author or address})", LOGIN, self.reply_to)
+
+    def leaves_without_catch_all(self):
+        """Give the same where no address is invented: MAIL FROM and Reply-To are the login (R4)."""
+        name, address = self.header_from
+        reply_to = self.reply_to if self.given else LOGIN
+        return ("B", LOGIN, name, self.author or address, reply_to)
 
 
 # ------------------------------------------------------------
@@ -68,7 +85,7 @@ def wizard_of(case, action, record=None):
 
 def chatter(case, order=None):
     (order or order_of(case)).message_post(
-        body="Hello",
+        body=BODY,
         partner_ids=case.customer.ids,
         message_type="comment",
         subtype_xmlid="mail.mt_comment",
@@ -364,6 +381,7 @@ def mailing_with_a_reply_to(case):
         email_from="News <news@b.com>",
         reply_to_mode="new",
         reply_to="offers@b.com",
+        given=True,
     )
 
 
@@ -394,8 +412,8 @@ def mail_group(case):
     )
     # as a mail of his is fetched
     group.with_env(case.env_of(case.root, case.a)).message_post(
-        body="Hello",
-        subject="Hello",
+        body=BODY,
+        subject=SUBJECT,
         email_from=case.bob.email_formatted,
         author_id=case.bob.partner_id.id,
         message_type="email",
@@ -509,6 +527,7 @@ KINDS = (
         "C4: b.com is B's; info@b.com is no user's; R0: the visitor's address",
         header_from=("B form submission", "info@b.com"),
         reply_to="visitor@example.net",
+        given=True,
     ),
     Kind(
         "mailing_on_a_list",
@@ -516,6 +535,7 @@ KINDS = (
         "C4: news@b.com is no user's, b.com is B's; R0: the mailing's",
         header_from=NEWS,
         reply_to="bob@b.com",
+        given=True,
     ),
     Kind(
         "mailing_on_partners",
@@ -534,6 +554,7 @@ KINDS = (
         "C4: b.com is B's; R0",
         header_from=NEWS,
         reply_to="offers@b.com",
+        given=True,
     ),
     Kind(
         "mailing_test",

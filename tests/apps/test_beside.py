@@ -14,6 +14,7 @@ from odoo.tools import mute_logger
 
 from ..common import CUSTOMER, MailRoutingCase
 
+BODY = "<p>Hello</p>"
 QUIET = (
     "odoo.addons.base.models.ir_mail_server",
     "odoo.addons.mail.models.fetchmail",
@@ -82,9 +83,7 @@ class BesideCase(MailRoutingCase):
             company_ids=[Command.set(cls.b.ids)],
         )
         cls.root = cls.env.ref("base.user_root")
-        cls.quotation = cls.env["res.partner"].create(
-            {"name": "Quotation", "company_id": cls.b.id}
-        )
+        cls.quotation = cls.env["res.partner"].create({"name": "Quotation", "company_id": cls.b.id})
 
     def setUp(self):
         super().setUp()
@@ -138,7 +137,7 @@ class BesideCase(MailRoutingCase):
             self.quotation.with_user(self.ziying)
             .with_context(allowed_company_ids=companies)
             .message_post(
-                body="Hello",
+                body=BODY,
                 partner_ids=(to or self.customer).ids,
                 message_type="comment",
                 subtype_xmlid="mail.mt_comment",
@@ -195,7 +194,7 @@ class TestBeside(BesideCase):
         self.assertEqual(message.email_from, self.ziying.email_formatted)
 
     def test_restrict_username(self):
-        """Restrict Username can be turned on; a provider that takes its login alone takes the mail"""
+        """Restrict Username can be turned on; a provider that takes its login alone is content"""
         self.provider_b.rule = self.provider(rule="office365").rule
         self.settings(mail_restrict_username=True)
         self.write_quotation()
@@ -226,9 +225,7 @@ class TestBeside(BesideCase):
         self.run_crons()
         self.assertEqual(len(self.sent()), 1)
         notifications = message.notification_ids
-        self.assertEqual(
-            sorted(notifications.mapped("notification_status")), ["exception", "sent"]
-        )
+        self.assertEqual(sorted(notifications.mapped("notification_status")), ["exception", "sent"])
         failed = notifications.filtered(lambda each: each.notification_status == "exception")
         self.assertIn("no such user", failed.failure_reason)
 
@@ -245,7 +242,7 @@ class TestBeside(BesideCase):
         self.assertEqual(self.sent(), [self.OPEN] * 3)
 
     def test_a_mail_about_no_document(self):
-        """A mail about no document is its author's company's: Bob's, of B, written by a cron in A"""
+        """A mail about no document is Bob's company's, B's, though a cron writes it in A"""
         self.env(user=self.root, context={})["mail.mail"].create(
             {
                 "subject": "Reminder",
@@ -255,9 +252,7 @@ class TestBeside(BesideCase):
             }
         )
         self.run_crons()
-        self.assertEqual(
-            self.sent(), [("B", "bounce@b.com", "Bob", "bob@b.com", "catchall@b.com")]
-        )
+        self.assertEqual(self.sent(), [("B", "bounce@b.com", "Bob", "bob@b.com", "catchall@b.com")])
 
     def test_a_direct_mail(self):
         """A mail that is sent directly (send_email) leaves by the same rules"""
@@ -304,7 +299,7 @@ class TestBeside(BesideCase):
 @only_with("mail_server_filter")
 class TestMailServerFilter(BesideCase):
     def test_no_server_of_another_database(self):
-        """A server for another database sends nothing; the mail fails, and no other server has it"""
+        """A server for another database sends nothing, nor another in its place: it fails"""
         self.server_b.database_filter = "production"
         message = self.write_quotation()
         self.run_crons()
@@ -443,6 +438,18 @@ class TestMailOutboundStatic(BesideCase):
             self.sent(),
             [("B", "bounce@b.com", "Murong Ziying", "static@b.com", "catchall@b.com")],
         )
+
+    def test_explain_with_its_address(self):
+        """Explain shows that Email From as well"""
+        self.server_b.smtp_from = "static@b.com"
+        explained = self.env["mail.route.explain"].create(
+            {
+                "res_model": self.quotation._name,
+                "res_id": self.quotation.id,
+                "user_id": self.ziying.id,
+            }
+        )
+        self.assertIn("static@b.com", explained.header_from)
 
     def test_an_author_of_its_domains(self):
         """Its Allowed Domains: an author of one of them keeps his address"""

@@ -38,17 +38,21 @@ class TestKinds(TradingCompanyCase):
             for server, mail in self.sent()
         ]
 
-    def check(self, kind, restricted):
-        (name, address), mail_from = kind.header_from, kind.mail_from
-        if restricted:
-            self.restrict("B")
-            login = "kevin@b.com"
-            name, address, mail_from = f"{name} ({kind.author or address})", login, login
+    def check(self, kind, expected):
         self.assertEqual(
-            self.leave(kind.make),
-            [(kind.server, mail_from, name, address, kind.reply_to)] * kind.count,
-            f"{kind.why}\n{self.why_nothing()}",
+            self.leave(kind.make), [expected] * kind.count, f"{kind.why}\n{self.why_nothing()}"
         )
+
+    def check_open(self, kind):
+        self.check(kind, kind.leaves())
+
+    def check_restricted(self, kind):
+        self.restrict("B")
+        self.check(kind, kind.leaves_restricted())
+
+    def check_without_catch_all(self, kind):
+        self.have_no_catch_all()
+        self.check(kind, kind.leaves_without_catch_all())
 
     def test_invoices_of_two_companies_in_one_batch(self):
         moves = invoices(self, self.a, self.b)
@@ -74,16 +78,15 @@ class TestKinds(TradingCompanyCase):
 
 
 def _add_tests():
-    """Give the case two tests for each kind, so that one can be run by its name."""
+    """Give the case tests for each kind, so that one can be run by its name."""
     for kind in KINDS:
-        for restricted in (False, True):
+        for way in ("open", "restricted", "without_catch_all"):
 
-            def test(self, kind=kind, restricted=restricted):
-                self.check(kind, restricted)
+            def test(self, kind=kind, way=way):
+                getattr(self, f"check_{way}")(kind)
 
-            name = f"test_{kind.name}" + ("_restricted" if restricted else "")
-            test.__name__ = name
-            setattr(TestKinds, name, test)
+            test.__name__ = f"test_{kind.name}_{way}"
+            setattr(TestKinds, test.__name__, test)
 
 
 _add_tests()
