@@ -31,8 +31,10 @@ class Kind:
         the company of a mail (C1: its document; C2: its server; C3: its author; C4: its domain),
         for From (F1-F4) and for Reply-To (R0: given; R1-R4)
     :param header_from: name and address of the From header, on a server that lets anybody send
-    :param author: the address that is shown beside the name where From is the login, and that is
-        From where no notification address exists; by default that of ``header_from``
+    :param author: the address that is shown beside the name where From is the login; by default
+        that of ``header_from``
+    :param without_notification: the address in From where no notification address exists; by
+        default ``author``
     :param reply_to: address of the Reply-To header
     :param given: whether that one was given
     :param count: how many mails there are, all alike
@@ -43,6 +45,7 @@ class Kind:
     why: str
     header_from: tuple[str, str] = ZIYING
     author: str = ""
+    without_notification: str = ""
     reply_to: str = "catchall@b.com"
     given: bool = False
     count: int = 1
@@ -60,7 +63,8 @@ class Kind:
         """Give the same where no address is invented: MAIL FROM and Reply-To are the login (R4)."""
         name, address = self.header_from
         reply_to = self.reply_to if self.given else LOGIN
-        return ("B", LOGIN, name, self.author or address, reply_to)
+        address = self.without_notification or self.author or address
+        return ("B", LOGIN, name, address, reply_to)
 
 
 # ------------------------------------------------------------
@@ -381,7 +385,6 @@ def mailing_with_a_reply_to(case):
         email_from="News <news@b.com>",
         reply_to_mode="new",
         reply_to="offers@b.com",
-        given=True,
     )
 
 
@@ -520,6 +523,7 @@ KINDS = (
         website_lead,
         "C1: the lead is of the website's company; F3 for OdooBot: B's default_from_email; R3",
         header_from=("OdooBot", "notifications@b.com"),
+        without_notification="odoobot@b.com",
     ),
     Kind(
         "website_mail",
