@@ -35,6 +35,7 @@ TARGETS = {
     "serve": ("dev.demo", "serve"),
     "test": ("dev.test", "test"),
     "test-truth": ("dev.test", "test-truth"),
+    "test-apps": ("dev.test_apps",),
     "test-native": ("dev.test", "test-native"),
     "test-mailserver": ("dev.test_mailserver",),
     "test-browser": ("dev.test_browser",),

@@ -19,6 +19,7 @@ ADDON = "mail_company_routing"
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "dev" / "requirements.txt"
 REQUIREMENTS_BENCH = ROOT / "dev" / "requirements-bench.txt"
+REQUIREMENTS_OCA = ROOT / "dev" / "requirements-oca.txt"
 
 
 def cache_dir() -> Path:

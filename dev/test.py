@@ -18,6 +18,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import IO
 
 from dev import native_runner
 from dev.odoo_env import (
@@ -101,25 +102,45 @@ def _test_routing(options: Sequence[str], paths: Sequence[str]) -> int:
 def _test_on_odoo(options: Sequence[str], paths: Sequence[str]) -> int:
     find_odoo()
     say("Tests on Odoo")
-    addon = addons_link() / ADDON
     with database(MODULES) as name:
-        # The addon is tested under its technical name, whatever the clone's folder is called
-        ini = workdir() / "pytest.ini"
-        ini.write_text("[pytest]\naddopts = --tb=short\n")
-        config = odoo_config(name, http_enable=True)
-        command = [
-            *(sys.executable, "-m", "pytest", "-c", str(ini), "-p", "no:warnings"),
-            *("-o", f"cache_dir={ROOT / '.pytest_cache'}"),
-            *(f"--rootdir={addon}", f"--confcutdir={addon}"),
-            *(f"--odoo-config={config}", f"--odoo-database={name}", "--odoo-http"),
-            *(
-                f"--ignore={addon / 'tests' / folder}"
-                for folder in ("browser", "mailserver", "routing")
-            ),
-            *options,
-            *(str(addon / path) for path in paths),
-        ]
-        return subprocess.call(command, cwd=addon.parent, env=_odoo_import_environment())
+        return run_pytest(name, [*options, *paths], odoo_config(name, http_enable=True))
+
+
+def run_pytest(
+    name: str, arguments: Sequence[str], config: Path, log: IO[str] | None = None
+) -> int:
+    """Run pytest on the database ``name``, with Odoo and its HTTP server in the same process.
+
+    :param arguments: pytest's options, and paths relative to the repository
+    :param config: of Odoo, as ``odoo_config`` writes it
+    :param log: where the output goes; None: to the terminal
+    :return: pytest's exit code
+    """
+    # The addon is tested under its technical name, whatever the clone's folder is called
+    addon = addons_link() / ADDON
+    ini = workdir() / "pytest.ini"
+    ini.write_text("[pytest]\naddopts = --tb=short\n")
+    paths = [argument for argument in arguments if _is_path(argument)]
+    command = [
+        *(sys.executable, "-m", "pytest", "-c", str(ini), "-p", "no:warnings"),
+        *("-o", f"cache_dir={ROOT / '.pytest_cache'}"),
+        *(f"--rootdir={addon}", f"--confcutdir={addon}"),
+        *(f"--odoo-config={config}", f"--odoo-database={name}", "--odoo-http"),
+        *(
+            f"--ignore={addon / 'tests' / folder}"
+            for folder in ("apps", "browser", "mailserver", "routing")
+            if not any(path.startswith(f"tests/{folder}") for path in paths)
+        ),
+        *(argument for argument in arguments if argument not in paths),
+        *(str(addon / path) for path in paths),
+    ]
+    env = _odoo_import_environment()
+    return subprocess.call(command, cwd=addon.parent, env=env, stdout=log, stderr=log)
+
+
+def _is_path(argument: str) -> bool:
+    path = argument.partition("::")[0]
+    return not argument.startswith("-") and (ROOT / path).exists()
 
 
 def _odoo_import_environment() -> dict[str, str]:

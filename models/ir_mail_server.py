@@ -175,6 +175,9 @@ class IrMailServer(models.Model):
         server, smtp_from = super()._find_mail_server(email_from, mail_servers)
         if probe is None and self.env["mail.routing"]._is_active():
             smtp_from = email_from or smtp_from
+            if mail_servers is not None:
+                # an addon that would name a server on a message: which one is not its to decide
+                server = self.browse()
         return server, smtp_from
 
     @api.model
@@ -253,10 +256,15 @@ class IrMailServer(models.Model):
         """Decide the route of a mail that is sent directly, and explain a refusal."""
         elsewhere = args or kwargs.get("smtp_server") or kwargs.get("smtp_session")
         sender = self
+        delivery = self.env.context.get("mail_delivery")
         if not elsewhere and self.env["mail.routing"]._is_active():
             route = self._route(self._draft(message, mail_server_id))
-            mail_server_id = route.server.id
-            sender = self.with_context(mail_delivery=Delivery(route.server, route=route))
+            delivery = Delivery(route.server, route=route)
+            sender = self.with_context(mail_delivery=delivery)
+        if delivery and delivery.route:
+            # other addons read server and From here
+            mail_server_id = delivery.server.id
+            self._apply_route(message, delivery.route)
         try:
             result = super(IrMailServer, sender).send_email(
                 message, mail_server_id, *args, **kwargs
@@ -265,9 +273,21 @@ class IrMailServer(models.Model):
             session = kwargs.get("smtp_session")
             self._reset_session(session, error.__context__)
             server = self._server_of_session(session, mail_server_id)
-            raise self._in_authors_language()._explained(error, server) from error
+            explained = self._in_authors_language()._explained(error, server)
+            self._note_failure(explained)
+            raise explained from error
+        except Exception as error:
+            self._note_failure(error)
+            raise
         self._note_delivery(message)
         return result
+
+    @api.model
+    def _note_failure(self, error):
+        """Remember a failure in case that an addon between us and native's queue catches it."""
+        delivery = self.env.context.get("mail_delivery")
+        if delivery:
+            delivery.failure = delivery.failure or error
 
     @api.model
     def _reset_session(self, smtp_session, cause):

@@ -305,11 +305,20 @@ class MailMail(models.Model):
         )
 
     def _postprocess_sent_message(self, success_pids, failure_reason=False, failure_type=None):
-        """Take those who got it off a mail that failed for others: a retry is for the others."""
+        """Take those who got it off a mail that failed for others: a retry is for the others.
+
+        A failure that an addon has caught on its way to native's queue (OCA's mail_tracking does)
+        is raised here, inside native's own handling of it.
+        """
+        delivery = self._delivery()
+        if delivery and delivery.failure and not (failure_type or delivery.caught):
+            delivery.caught = True
+            raise delivery.failure
+        if delivery and delivery.caught:  # so native believes that everybody has got it
+            success_pids = self._delivered_recipients()
         result = super()._postprocess_sent_message(
             success_pids, failure_reason=failure_reason, failure_type=failure_type
         )
-        delivery = self._delivery()
         delivered = delivery and delivery.delivered
         if delivered and failure_type == "unknown" and len(self) == 1:
             values = {}

@@ -98,6 +98,8 @@ class Delivery:
         self.route = route
         self.queued = queued
         self.delivered = []
+        self.failure = None
+        self.caught = False
         self.mail_id = None
 
     def mail_ids(self):
@@ -108,4 +110,6 @@ class Delivery:
         """Tell that this mail is being sent now."""
         self.mail_id = mail_id
         self.route = self.routes.get(mail_id)
+        self.failure = None
+        self.caught = False
         self.delivered.clear()
