@@ -583,21 +583,24 @@ class IrMailServer(models.Model):
         if not self.env.context.get("mail_test_connection"):
             return super()._get_test_email_addresses()
         user = self.env.user
-        routing = self.env["mail.routing"]
-        # the tester's next mail, if it goes by this server
-        route = routing._decide(self._draft_of(user.email_formatted or "", user.partner_id.id))
+        draft = self._draft_of(user.email_formatted or "", user.partner_id.id)
+        route = self.env["mail.routing"]._decide(draft)
+        if self.company_id and (not route.server or route.server.id != self.id):
+            draft = self.with_company(self.company_id)._draft_of(
+                user.email_formatted or "", user.partner_id.id
+            )
+            route = self.env["mail.routing"]._decide(draft)
         if not route.server or route.server.id != self.id:
-            # else one of this server's company
             company_id = (self.company_id or self.env.company).id
+            author = self.env["mail.routing"]._author(
+                (user.email_normalized or "").lower(), company_id, user.partner_id.id
+            )
             route = self._route(
                 Draft(
                     email_from=user.email_formatted or "",
                     company_id=company_id,
-                    author=routing._author(
-                        (user.email_normalized or "").lower(), company_id, user.partner_id.id
-                    ),
+                    author=author,
                     server=self._routing_fact(),
-                    server_named=False,
                 )
             )
         if not route.mail_from:
