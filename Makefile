@@ -3,8 +3,8 @@
 PYTHON ?= python3
 ARGS ?=
 
-TARGETS = demo serve test test-truth test-apps test-native test-mailserver test-browser \
-	lint bench screenshots clean
+TARGETS = demo serve test test-truth test-apps test-chaos test-native test-mailserver \
+	test-browser lint bench screenshots clean
 
 .PHONY: $(TARGETS) help
 

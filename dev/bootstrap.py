@@ -39,6 +39,7 @@ TARGETS = {
     "test-native": ("dev.test", "test-native"),
     "test-mailserver": ("dev.test_mailserver",),
     "test-browser": ("dev.test_browser",),
+    "test-chaos": ("dev.test_chaos",),
     "lint": ("dev.lint",),
     "bench": ("dev.bench",),
     "screenshots": ("dev.screenshots",),

@@ -59,6 +59,11 @@ _REPLIES = {
     "421": "421 HL:ICC",  # NetEase: too many connections from this client
     "451": "451 MI:SFQ",  # NetEase: too many mails in a short time
     "535": "535 5.7.8 Authentication credentials invalid",  # RFC 4954, section 6
+    # no SMTP reply (RFC 5321, section 4.2); words that PostgreSQL cannot store; a line that is
+    # longer than smtplib reads
+    "garbage": "<html>What do you want here?</html>",
+    "nul": "550 5.7.1 Re\0fused",
+    "long": "550 5.7.1 " + "x" * 9000,
 }
 _AUTH_FAILED = _REPLIES["535"]
 _AUTH_REQUIRED = "530 5.7.0 Authentication required"  # RFC 4954, section 6
@@ -612,10 +617,12 @@ class Provider:
         * ``hang``: never answer; for clients with a short timeout.
         * ``drop``: reset the connection without an answer. In ``end_of_data`` the mail is not
           accepted. In ``between`` the connection is closed (FIN) once the reply is out.
-        * ``accept_then_drop``, ``accept_then_hang``: only in ``end_of_data``; the mail is
-          recorded and delivered, and its reply is lost (RFC 1047).
-        * ``421``, ``451``, ``535`` or a literal ``"NNN text"`` in ASCII: that reply. ``421``
-          ends the connection (RFC 5321, section 3.8). In ``connect`` any reply does. In
+        * ``accept_then_drop``, ``accept_then_hang``, ``accept_then_garbage``: only in
+          ``end_of_data``; the mail is recorded and delivered, and its reply is lost (RFC 1047).
+        * ``garbage``, ``nul``, ``long``: what is no SMTP reply, one with a NUL in it, and one that
+          is too long a line.
+        * ``421``, ``451``, ``535`` or a literal ``"NNN text"`` in ASCII: that reply.
+          ``421`` ends the connection (RFC 5321, section 3.8). In ``connect`` any reply does. In
           ``between``, ``421`` comes unasked and another reply answers the next command. In
           ``ehlo`` and ``auth`` the reply holds for the rest of the session, since clients try
           HELO after EHLO and a second mechanism after the first.
@@ -628,7 +635,7 @@ class Provider:
             raise ValueError(f"unknown phase {phase!r}: one of {', '.join(PHASES)}")
         actions = {"hang", "drop", *_REPLIES}
         if phase == "end_of_data":
-            actions |= {"accept_then_drop", "accept_then_hang"}
+            actions |= {"accept_then_drop", "accept_then_hang", "accept_then_garbage"}
         if action not in actions and not re.fullmatch(r"[2-5]\d\d [ -~]+", action):
             raise ValueError(
                 f"unknown action {action!r} in {phase}: "
@@ -965,7 +972,7 @@ class _Handler:
         )
         server.accepted = True
         if action:
-            await server.suffer(action)
+            return await server.suffer(action.removeprefix("accept_then_"))
         return "250 OK"
 
 

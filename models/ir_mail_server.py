@@ -6,7 +6,6 @@ from email.policy import EmailPolicy
 
 from odoo import _, api, fields, models
 from odoo.exceptions import UserError, ValidationError
-from odoo.tools import email_normalize_all
 
 from odoo.addons.base.models.ir_mail_server import MailDeliveryException
 
@@ -20,8 +19,15 @@ from ..routing import (
     parse_mailbox,
     recognise_refusal,
 )
+from ..routing.headers import (
+    fold_breaks,
+    is_header_name,
+    safe_mime_type,
+    safe_text,
+    safe_value,
+)
 from .credentials import can_be_sent, smtp_login
-from .smtp_session import Delivery
+from .smtp_session import Delivery, UnsafeHeader
 
 #: where ``_find_mail_server`` is native's or ours
 _OWN_MODULES = tuple(
@@ -30,6 +36,29 @@ _OWN_MODULES = tuple(
 )
 #: the document in a Message-Id that ``tools.generate_tracking_message_id`` made
 _TRACKED_DOCUMENT = re.compile(r"-openerp-(\d+)-([\w.]+)@")
+
+#: what ``build_email`` takes after the body, in its order
+_BUILD_ARGUMENTS = (
+    "email_cc",
+    "email_bcc",
+    "reply_to",
+    "attachments",
+    "message_id",
+    "references",
+    "object_id",
+    "subtype",
+    "headers",
+    "body_alternative",
+    "subtype_alternative",
+)
+#: those of them that become headers, as which
+_HEADERS = {
+    "email_cc": "Cc",
+    "email_bcc": "Bcc",
+    "reply_to": "Reply-To",
+    "message_id": "Message-Id",
+    "references": "References",
+}
 
 
 class ExplainedDeliveryException(MailDeliveryException):
@@ -252,15 +281,46 @@ class IrMailServer(models.Model):
             lambda: login(connection, smtp_user, smtp_password),
         )
 
+    def build_email(self, email_from, email_to, subject, body, *args, **kwargs):
+        """Build a message in which every header stands on a line of its own, whatever is in it."""
+        if not self.env["mail.routing"]._is_active():
+            return super().build_email(email_from, email_to, subject, body, *args, **kwargs)
+        kwargs.update(zip(_BUILD_ARGUMENTS, args, strict=False))
+        for argument in _HEADERS.keys() & kwargs.keys():
+            kwargs[argument] = _safe(_HEADERS[argument], kwargs[argument])
+        if kwargs.get("headers"):
+            kwargs["headers"] = {
+                name: _safe(name, value)
+                for name, value in kwargs["headers"].items()
+                if is_header_name(name)
+            }
+        if kwargs.get("attachments"):
+            kwargs["attachments"] = [
+                (safe_text(name or ""), content, safe_mime_type(mime))
+                for name, content, mime in kwargs["attachments"]
+            ]
+        message = super().build_email(
+            _safe("From", email_from),
+            _safe("To", email_to),
+            _safe("Subject", subject),
+            body,
+            *args[len(_BUILD_ARGUMENTS) :],
+            **kwargs,
+        )
+        fold_breaks(message)
+        return message
+
     def send_email(self, message, mail_server_id=None, *args, **kwargs):
         """Decide the route of a mail that is sent directly, and explain a refusal."""
         elsewhere = args or kwargs.get("smtp_server") or kwargs.get("smtp_session")
         sender = self
-        delivery = self.env.context.get("mail_delivery")
-        if not elsewhere and self.env["mail.routing"]._is_active():
-            route = self._route(self._draft(message, mail_server_id))
-            delivery = Delivery(route.server, route=route)
-            sender = self.with_context(mail_delivery=delivery)
+        if self.env["mail.routing"]._is_active():
+            fold_breaks(message)
+            if not elsewhere:
+                route = self._route(self._draft(message, mail_server_id))
+                sender = self.with_context(mail_delivery=Delivery(route.server, route=route))
+        session = kwargs.get("smtp_session")
+        delivery = sender.env.context.get("mail_delivery")
         if delivery and delivery.route:
             # other addons read server and From here
             mail_server_id = delivery.server.id
@@ -270,24 +330,58 @@ class IrMailServer(models.Model):
                 message, mail_server_id, *args, **kwargs
             )
         except MailDeliveryException as error:
-            session = kwargs.get("smtp_session")
-            self._reset_session(session, error.__context__)
-            server = self._server_of_session(session, mail_server_id)
-            explained = self._in_authors_language()._explained(error, server)
-            self._note_failure(explained)
-            raise explained from error
-        except Exception as error:
-            self._note_failure(error)
-            raise
-        self._note_delivery(message)
+            raise sender._failure(error, error.__context__, session, mail_server_id) from error
+        if delivery and delivery.error and not result:
+            # another addon has swallowed it on its way here
+            if isinstance(delivery.error, smtplib.SMTPServerDisconnected):
+                raise delivery.error
+            error = MailDeliveryException(_("Mail Delivery Failed"), str(delivery.error))
+            raise sender._failure(
+                error, delivery.error, session, mail_server_id
+            ) from delivery.error
         return result
 
     @api.model
-    def _note_failure(self, error):
-        """Remember a failure in case that an addon between us and native's queue catches it."""
+    def _failure(self, error, cause, smtp_session, mail_server_id):
+        """Give the exception that tells why a message was not sent, with what helps.
+
+        :param error: the exception native raised
+        :param cause: what had happened, as smtplib tells it
+        """
+        self._reset_session(smtp_session, cause)
         delivery = self.env.context.get("mail_delivery")
-        if delivery:
-            delivery.failure = delivery.failure or error
+        queued = delivery and delivery.queued
+        if queued and self._is_for_others_too(cause):
+            delivery.refuse(cause.recipients)
+            delivery.error = None
+            return AssertionError(self.NO_VALID_RECIPIENT)  # native then tries the next recipient
+        explainer = self._in_authors_language()
+        if isinstance(cause, UnsafeHeader):
+            explained = explainer._explained_header(error, cause)
+        else:
+            server = self._server_of_session(smtp_session, mail_server_id)
+            explained = explainer._explained(error, cause, server)
+        return delivery.failed(explained) if queued else explained
+
+    @api.model
+    def _is_for_others_too(self, cause):
+        """Tell whether a refusal is of one recipient, in a mail that others are to get as well.
+
+        Some providers object to the sender, or to the number of mails, when they are told a
+        recipient: that concerns all.
+        """
+        if not isinstance(cause, smtplib.SMTPRecipientsRefused):
+            return False
+        delivery = self.env.context["mail_delivery"]
+        mail = self.env["mail.mail"].sudo().browse(delivery.mail_id or ())
+        messages = len(mail.recipient_ids) + bool(mail.email_to)
+        return (
+            messages > 1
+            and not delivery.raises
+            and not any(
+                code == 421 or recognise_refusal(code, words) for code, words in _replies(cause)
+            )
+        )
 
     @api.model
     def _reset_session(self, smtp_session, cause):
@@ -442,13 +536,6 @@ class IrMailServer(models.Model):
             )
         return route
 
-    @api.model
-    def _note_delivery(self, message):
-        """Remember who has got this mail, so that a retry sends it to nobody twice."""
-        delivery = self.env.context.get("mail_delivery")
-        if delivery:
-            delivery.delivered.extend(email_normalize_all(str(message["To"] or "")))
-
     # ------------------------------------------------------------
     # Failures
     # ------------------------------------------------------------
@@ -456,6 +543,9 @@ class IrMailServer(models.Model):
     @api.model
     def _server_of_session(self, smtp_session, mail_server_id) -> Server:
         """Give the server that was at work when something failed."""
+        delivery = self.env.context.get("mail_delivery")
+        if delivery and delivery.queued:
+            return delivery.server  # as it was then: it may have been deleted meanwhile
         mail_server_id = getattr(smtp_session, "mail_server_id", None) or mail_server_id
         if isinstance(mail_server_id, int) and mail_server_id:
             return self._server_fact(mail_server_id)
@@ -463,18 +553,31 @@ class IrMailServer(models.Model):
         return facts.servers[0] if len(facts.servers) == 1 else facts.config_server
 
     @api.model
-    def _explained(self, error, server: Server):
+    def _explained(self, error, cause, server: Server):
         """Add server and cure to a refusal, after the provider's own words.
 
-        :param error: the exception native raised; its cause holds the provider's reply
+        :param error: the exception native raised
+        :param cause: the one that holds the provider's reply
         :return: the exception to raise; ``error`` itself where there is nothing to add
         """
-        cure = self._cure(error.__context__, str(error.args[-1:]), server)
+        cure = self._cure(cause, str(error.args[-1:]), server)
         if not cure and self.env["mail.routing"]._is_active():
             cure = _("The server was %s.", self._server_label(server))
         if not cure:
             return error
         return ExplainedDeliveryException(*error.args, cure)
+
+    @api.model
+    def _explained_header(self, error, cause):
+        """Say why a mail with a header that would make another one is not sent."""
+        return ExplainedDeliveryException(
+            error.args[0],
+            _(
+                "This mail was not sent: one of its values would make a header of its own, %s."
+                " Take the line breaks out of its subject, names and addresses, then retry.",
+                cause,
+            ),
+        )
 
     @api.model
     def _cure(self, cause, text, server: Server, mail_from=None):
@@ -548,9 +651,11 @@ class IrMailServer(models.Model):
     def _explained_connection(self, error, server: Server):
         """Say which server could not be used, in its own words, and what helps."""
         words = words_of(error)
-        cure = self._cure(error, words, server) or _(
-            "Check host, port and encryption of this outgoing mail server, then retry."
-        )
+        cure = self._cure(error, words, server)
+        if not cure and isinstance(error, UserError):
+            cure = _("Check the settings of this outgoing mail server, then retry.")
+        elif not cure:
+            cure = _("Check host, port and encryption of this outgoing mail server, then retry.")
         return ExplainedDeliveryException(
             _(
                 "%(server)s cannot be used: %(error)s",
@@ -640,15 +745,21 @@ def _without_sender(smtp_session):
 def words_of(error):
     """Give the words of a mail server, or of the network, that an exception carries."""
 
-    def text(words):
-        return words.decode("utf-8", "replace") if isinstance(words, bytes) else str(words)
-
-    replies = [f"{code} {text(reply)}" for code, reply in _replies(error)]
+    replies = [words_of_reply(*reply) for reply in _replies(error)]
     if replies:
         return "\n".join(replies)
     # imaplib and poplib hand over what they were told as bytes
     told = [arg for arg in error.args if isinstance(arg, bytes)]
-    return "\n".join(map(text, told)) or str(error) or type(error).__name__
+    return "\n".join(map(_text, told)) or str(error) or type(error).__name__
+
+
+def words_of_reply(code, words):
+    """Give a server's reply as people read it."""
+    return f"{code} {_text(words)}"
+
+
+def _text(words):
+    return words.decode("utf-8", "replace") if isinstance(words, bytes) else str(words)
 
 
 def _replies(cause):
@@ -658,3 +769,12 @@ def _replies(cause):
     if isinstance(cause, smtplib.SMTPResponseException):
         return [(cause.smtp_code, cause.smtp_error)]
     return []
+
+
+def _safe(name, value):
+    """Give a value of a header, or a list of them, so that it stays one header."""
+    if isinstance(value, str):
+        return safe_value(name, value)
+    if isinstance(value, list | tuple):
+        return [part for part in (_safe(name, part) for part in value) if part]
+    return value

@@ -1,15 +1,27 @@
+import contextlib
 import logging
 import smtplib
+import threading
 from collections import defaultdict
+from functools import partial
 
-from odoo import _, api, fields, models
-from odoo.tools import email_normalize_all, split_every
+import psycopg2
+
+from odoo import SUPERUSER_ID, _, api, fields, models
+from odoo.exceptions import AccessError, MissingError
+from odoo.service.model import MAX_TRIES_ON_CONCURRENCY_FAILURE, PG_CONCURRENCY_ERRORS_TO_RETRY
+from odoo.tools import email_normalize_all, email_split_and_format, split_every
 
 from ..routing import is_restricted, recognise_refusal
-from .ir_mail_server import ExplainedDeliveryException
-from .smtp_session import Delivery, Sent, SessionWatch
+from .ir_mail_server import ExplainedDeliveryException, words_of_reply
+from .smtp_session import Delivery, Sent, SessionWatch, key
 
 _logger = logging.getLogger(__name__)
+
+#: how many mails a worker keeps from the others at a time; PostgreSQL has room for some thousands
+_CLAIMED_AT_ONCE = 500
+#: the first key of PostgreSQL's advisory locks on mails that are being sent; the second is the id
+_BEING_SENT = 0x6D636D73
 
 
 class MailMail(models.Model):
@@ -69,37 +81,44 @@ class MailMail(models.Model):
     def action_restrict_and_retry(self):
         """Apply the cure of a refused sender: its server sends as its login.
 
-        Then retry this mail, and all others that the server refused for the same reason.
+        Then put this mail, and all others that the server refused for the same reason, back into
+        the queue. Nothing is sent here: Odoo may repeat a request.
 
-        :return: a notification of how that went
+        :return: a notification of what will happen
+        :raises AccessError: for anybody but an administrator
         """
-        refused = self.exists().filtered("is_sender_refused")  # somebody may have been quicker
-        servers = self.env["ir.mail_server"].browse(
-            {route.server.id for route in refused._decide_routes().values()}
+        if not self.env.user.has_group("base.group_system"):
+            raise AccessError(
+                _("Only an administrator may change the Sender Policy of an outgoing mail server.")
+            )
+        # sudo: also mails of companies that are not ticked; somebody may have been quicker
+        refused = self.sudo().exists().filtered("is_sender_refused")
+        servers = (
+            self.env["ir.mail_server"]
+            .sudo()
+            .browse({route.server.id for route in refused._decide_routes().values()})
         )
-        refused |= self.search(
+        refused |= refused.search(
             [("state", "=", "exception"), ("sent_server_id", "in", servers.ids)]
         ).filtered("is_sender_refused")
         servers.sender_policy = "login"
         refused.mark_outgoing()
-        refused.send()
-        failed = refused.exists().filtered(lambda mail: mail.state == "exception")
-        message = _("%s mails were sent.", len(refused) - len(failed))
-        if servers:
+        if refused:
+            self.env.ref("mail.ir_cron_mail_scheduler_action")._trigger()
             message = _(
-                "%(servers)s now lets only its login send. %(sent)s mails were sent.",
+                "%(servers)s now lets only its login send. %(mails)s mails are in the queue again"
+                " and will be sent within a minute.",
                 servers=", ".join(servers.mapped("name")),
-                sent=len(refused) - len(failed),
+                mails=len(refused),
             )
-        if failed:
-            message += "\n" + _("%s mails failed again: see their reason.", len(failed))
+        else:
+            message = _("None of these mails failed for its sender any more.")
         return {
             "type": "ir.actions.client",
             "tag": "display_notification",
             "params": {
                 "message": message,
-                "type": "warning" if failed else "success",
-                "sticky": bool(failed),
+                "type": "success" if refused else "info",
                 # a mail that is sent may be deleted
                 "next": self.env["ir.actions.actions"]._for_xml_id("mail.action_view_mail_mail"),
             },
@@ -109,7 +128,10 @@ class MailMail(models.Model):
         """Send each server's mails on their own, whatever happens to the others'."""
         if not self.env["mail.routing"]._is_active():
             return super().send(auto_commit=auto_commit, raise_exception=raise_exception)
-        groups = list(self._split_by_route())
+        if auto_commit:
+            groups = self._persistently(lambda: list(self._split_by_route()))
+        else:
+            groups = list(self._not_being_sent()._split_by_route())
         if raise_exception:
             # before anything is sent that the caller's rollback would forget
             for _mails, failure in groups:
@@ -118,18 +140,31 @@ class MailMail(models.Model):
                         _("Mail Delivery Failed"), self.env["mail.routing"]._sentence(failure)
                     )
         for mails, failure in groups:
-            if failure:
-                mails.with_context(lang=mails._authors_language())._fail(failure, auto_commit)
-                continue
+            delivery = mails._delivery()
             try:
-                super(MailMail, mails).send(
-                    auto_commit=auto_commit, raise_exception=raise_exception
-                )
-            except smtplib.SMTPServerDisconnected:
-                if raise_exception:
+                if failure:
+                    mails.with_context(lang=mails._authors_language())._fail(failure)
+                else:
+                    if not auto_commit:
+                        mails._keep_after_rollback()
+                    super(MailMail, mails).send(
+                        auto_commit=auto_commit, raise_exception=raise_exception
+                    )
+                if auto_commit:
+                    self.env.cr.commit()  # as native does # pylint: disable=invalid-commit
+            except MemoryError:
+                raise
+            except Exception as error:
+                if delivery.worked_off and isinstance(error, smtplib.SMTPException | OSError):
+                    # all its mails have their state: only the goodbye of the session failed
+                    _logger.info("Server %s hung up: %s", delivery.server.name, error)
+                elif not auto_commit or self._is_cut_off(error):
                     raise
-                # all its mails have their state: only the goodbye of the session failed
-                _logger.info("Server %s hung up", mails._delivery().server.name)
+                else:
+                    # the mails that have no state yet stay in the queue
+                    self.env.cr.rollback()
+                    server = delivery.server and delivery.server.name
+                    _logger.exception("The mails of server %s wait", server)
         return True
 
     def _delivery(self):
@@ -197,7 +232,7 @@ class MailMail(models.Model):
         # sudo: any user's language
         return self[:1].sudo().create_uid.lang or self.env.lang
 
-    def _fail(self, failure, auto_commit):
+    def _fail(self, failure):
         """Mark mails that no server may send, with the sentence that says what to set."""
         reason = self.env["mail.routing"]._sentence(failure)
         waiting = self.filtered(lambda mail: mail.state == "outgoing")
@@ -205,11 +240,19 @@ class MailMail(models.Model):
         waiting._postprocess_sent_message(
             success_pids=[], failure_reason=reason, failure_type="mail_smtp"
         )
-        if auto_commit:
-            self.env.cr.commit()  # as native does # pylint: disable=invalid-commit
+
+    def write(self, vals):
+        reason = vals.get("failure_reason")
+        if isinstance(reason, Exception) and not isinstance(reason, ExplainedDeliveryException):
+            delivery = self._delivery()
+            if delivery:  # native tells why it could not connect, not to which server
+                explainer = self.env["ir.mail_server"]._in_authors_language()
+                reason = explainer._explained_connection(reason, delivery.server)
+                vals = {**vals, "failure_reason": reason}
+        return super().write(vals)
 
     def _send(self, auto_commit=False, raise_exception=False, smtp_session=None):
-        """Send mail by mail, so that a session that breaks off leaves the rest in the queue."""
+        """Send mail by mail, so that one that fails takes no other along."""
         delivery = self._delivery()
         if delivery is None:
             mails = self.with_context(mail_sent=Sent.by_session(smtp_session, self.env))
@@ -218,32 +261,50 @@ class MailMail(models.Model):
                 raise_exception=raise_exception,
                 smtp_session=smtp_session,
             )
-        watch = SessionWatch(smtp_session)
-        for number, mail_id in enumerate(self.ids):
+        delivery.raises = raise_exception
+        watch = SessionWatch(smtp_session, delivery)
+        for some in split_every(_CLAIMED_AT_ONCE, self.ids, self.browse) if auto_commit else [self]:
+            with some._claimed() if auto_commit else contextlib.nullcontext(some) as claimed:
+                for mail in claimed:
+                    if watch.is_closed():
+                        break
+                    mail._send_one(watch, auto_commit, raise_exception, smtp_session)
             if watch.is_closed():
                 _logger.info(
-                    "The session with %s is over: %s mails stay in the queue",
+                    "The session with %s is over: what it has not sent stays in the queue",
                     delivery.server.name,
-                    len(self) - number,
                 )
                 break
-            mail = self.browse(mail_id)
-            delivery.start(mail_id)
-            watch.start_mail()
-            try:
-                super(MailMail, mail)._send(
-                    auto_commit=auto_commit,
-                    raise_exception=raise_exception,
-                    smtp_session=smtp_session,
-                )
-            except smtplib.SMTPServerDisconnected as error:
-                if raise_exception:
-                    raise
-                watch.close()
-                mail.with_context(lang=mail._authors_language())._settle_broken_off(watch, error)
-                if auto_commit:
-                    self.env.cr.commit()  # as native does # pylint: disable=invalid-commit
+        delivery.worked_off = True
         return True
+
+    def _send_one(self, watch, auto_commit, raise_exception, smtp_session):
+        """Send one mail through a session, and settle what became of it."""
+        delivery = self._delivery()
+        delivery.start(self.id)
+        self.env.context["mail_sent"].mail_from = False  # it may not come as far
+        watch.start_mail()
+        try:
+            super()._send(
+                auto_commit=auto_commit,
+                raise_exception=raise_exception,
+                smtp_session=smtp_session,
+            )
+        except smtplib.SMTPServerDisconnected as error:
+            if raise_exception:
+                raise
+            watch.close()
+            if auto_commit:
+                self.env.cr.rollback()
+                self._persistently(partial(self._settle_broken_off, watch, error))
+            else:
+                self._settle_broken_off(watch, error)
+        except MemoryError:
+            raise
+        except Exception as error:
+            if raise_exception or not auto_commit:
+                raise
+            self._settle_interrupted(error)
 
     def _settle_broken_off(self, watch, error):
         """Settle the mail that was being sent when the session broke off.
@@ -256,6 +317,12 @@ class MailMail(models.Model):
         if watch.died_before_this_mail():
             self._put_back()
             return
+        mail = self.with_context(lang=self._authors_language()).exists()
+        if mail:
+            mail._fail_broken_off(watch, error)
+
+    def _fail_broken_off(self, watch, error):
+        """Say that, and how far this mail had got, when the session broke off."""
         label = self.env["ir.mail_server"]._server_label(self._delivery().server)
         if watch.handed_over:
             reason = _(
@@ -297,40 +364,317 @@ class MailMail(models.Model):
             {"notification_status": "ready", "failure_type": False, "failure_reason": False}
         )
 
+    # ------------------------------------------------------------
+    # Others at work at the same time
+    # ------------------------------------------------------------
+
+    def _persistently(self, work):
+        """Do what must be kept, and commit it, although others write the same records.
+
+        :param work: what to do; done anew, in a new transaction, where PostgreSQL asks for it
+        :return: what it returns
+        """
+        cr = self.env.cr
+        for tries_left in reversed(range(MAX_TRIES_ON_CONCURRENCY_FAILURE)):
+            try:
+                result = work()
+                cr.commit()  # the mail is out # pylint: disable=invalid-commit
+                return result
+            except psycopg2.Error as error:
+                if self._is_cut_off(error):
+                    raise
+                cr.rollback()
+                if not _is_conflict(error) or not tries_left:
+                    raise
+
+    def _is_cut_off(self, error):
+        """Tell whether there is no database any more to go on with."""
+        return isinstance(error, psycopg2.Error) and bool(self.env.cr.closed)
+
+    @contextlib.contextmanager
+    def _claimed(self):
+        """Keep other workers from these mails while they are sent one by one.
+
+        Whatever a worker reads first, both send a mail that waits in the queue when a second one
+        starts. A lock on the rows would end with the commit after the first mail; this one ends
+        with the session (PostgreSQL 13.3.5), so also when the process is killed.
+
+        :return: context manager that gives the mails that nobody else is sending
+        """
+        try:
+            yield self._persistently(self._claim)
+        except BaseException:
+            if not self.env.cr.closed:
+                self.env.cr.rollback()
+            raise
+        finally:
+            if not self.env.cr.closed:
+                self.env.cr.execute(
+                    """
+                    SELECT pg_advisory_unlock(%s, objid::bigint::integer) FROM pg_locks
+                     WHERE locktype = 'advisory' AND pid = pg_backend_pid()
+                       AND classid = %s::bigint::oid AND objsubid = 2
+                    """,
+                    [_BEING_SENT, _BEING_SENT],
+                )
+
+    def _claim(self):
+        """Claim these mails; where one was changed since it was read, PostgreSQL says so here."""
+        self.env.cr.execute(
+            """
+            WITH claimed AS (
+                SELECT id FROM unnest(%s) AS id WHERE pg_try_advisory_lock(%s, id)
+            )
+            SELECT m.id FROM mail_mail m JOIN claimed ON claimed.id = m.id
+               FOR NO KEY UPDATE OF m SKIP LOCKED
+            """,
+            [self.ids, _BEING_SENT],
+        )
+        claimed = {mail_id for (mail_id,) in self.env.cr.fetchall()}
+        return self.filtered(lambda mail: mail.id in claimed)
+
+    def _not_being_sent(self):
+        """Give those of these mails that no worker is sending, and keep them from the workers.
+
+        That is until the end of this transaction, in which they are sent together.
+        """
+        if not self:
+            return self
+        self.env.cr.execute(
+            """
+            WITH locked AS (
+                SELECT id FROM mail_mail WHERE id = ANY(%s) FOR NO KEY UPDATE SKIP LOCKED
+            )
+            SELECT id FROM locked
+             WHERE CASE WHEN pg_try_advisory_lock(%s, id) THEN pg_advisory_unlock(%s, id) END
+            """,
+            [self.ids, _BEING_SENT, _BEING_SENT],
+        )
+        free = {mail_id for (mail_id,) in self.env.cr.fetchall()}
+        return self.filtered(lambda mail: mail.id in free)
+
+    def _settle_interrupted(self, error):
+        """Settle the mail in whose transaction something else failed than its sending.
+
+        Somebody wrote the mail, its message or a notification at the same time, or deleted one.
+        Before the server has taken the mail, that costs it no more than this run. After, it counts
+        as sent, whatever was written meanwhile: else it would be sent again.
+        """
+        delivery = self._delivery()
+        if self._is_cut_off(error):
+            if delivery.delivered:
+                self._settle_elsewhere()
+            raise error
+        self.env.cr.rollback()
+        _logger.warning("Mail %s was interrupted", self.id, exc_info=error)
+        if delivery.delivered:
+            self._persistently(self._settle_delivered)
+        elif not (_is_conflict(error) or isinstance(error, MissingError)):
+            self._persistently(partial(self._fail_interrupted, error))
+
+    def _fail_interrupted(self, error):
+        """Fail a mail that would fail the same way in each run."""
+        self.write({"state": "exception", "failure_reason": str(error)})
+        self._postprocess_sent_message(
+            success_pids=[], failure_reason=str(error), failure_type="unknown"
+        )
+
+    def _settle_delivered(self):
+        """Settle a mail that the server has taken, in another transaction than it was sent in."""
+        mail = self.with_context(lang=self._authors_language()).exists()
+        if not mail or mail.state == "sent":
+            return
+        served = mail._delivered_recipients()
+        if mail._waiting_recipients():
+            mail._take_off_served()
+            mail._notifications(served).write(
+                {"notification_status": "sent", "failure_type": False, "failure_reason": False}
+            )
+            return
+        mail.write({"state": "sent", "failure_reason": False})
+        mail._postprocess_sent_message(success_pids=list(served))
+
+    def _settle_elsewhere(self):
+        """Settle a mail that the server has taken by a connection of its own."""
+        delivery = self._delivery()
+        with self.env.registry.cursor() as cr:
+            mails = self.with_env(api.Environment(cr, SUPERUSER_ID, dict(self.env.context)))
+            for mail in mails:
+                delivery.resume(mail.id)
+                mail._persistently(mail._settle_delivered)
+
+    def _keep_after_rollback(self):
+        """See to it that what has left stays sent, should this transaction be rolled back.
+
+        What a rollback takes back is done again: by Odoo, which repeats a request, or by the queue.
+        """
+        if getattr(threading.current_thread(), "testing", False):
+            return  # there a rollback ends a test
+        delivery = self._delivery()
+
+        def keep():
+            mails = self.browse(delivery.accepted)
+            if not mails:
+                return
+            try:
+                mails._settle_elsewhere()
+            except Exception:
+                _logger.exception("Mails %s were sent, but are not marked so", mails.ids)
+
+        self.env.cr.postrollback.add(keep)
+
+    # ------------------------------------------------------------
+    # Recipients
+    # ------------------------------------------------------------
+
     def _delivered_recipients(self):
         """Give the recipients of this mail whom the server has taken it for."""
-        delivered = set(self._delivery().delivered)
+        delivery = self._delivery()
         return self.recipient_ids.filtered(
-            lambda partner: delivered.intersection(email_normalize_all(partner.email or ""))
+            lambda partner: any(map(delivery.has_reached, email_normalize_all(partner.email or "")))
+        )
+
+    def _waiting_recipients(self):
+        """Tell whether there are recipients whom this mail was not tried for yet."""
+        delivery = self._delivery()
+        addresses = [
+            address
+            for text in (self.email_to, *self.recipient_ids.mapped("email"))
+            for address in email_normalize_all(text or "")
+        ]
+        return not all(
+            delivery.has_reached(address) or delivery.has_refused(address) for address in addresses
+        )
+
+    def _notifications(self, partners):
+        """Give the notifications of some recipients of this mail."""
+        return (
+            self.env["mail.notification"]
+            .sudo()
+            .search(
+                [
+                    ("notification_type", "=", "email"),
+                    ("mail_mail_id", "in", self.ids),
+                    ("res_partner_id", "in", partners.ids),
+                ]
+            )
         )
 
     def _postprocess_sent_message(self, success_pids, failure_reason=False, failure_type=None):
-        """Take those who got it off a mail that failed for others: a retry is for the others.
-
-        A failure that an addon has caught on its way to native's queue (OCA's mail_tracking does)
-        is raised here, inside native's own handling of it.
-        """
+        """Let nothing that was refused pass for sent, and take those who got it off a failure."""
         delivery = self._delivery()
-        if delivery and delivery.failure and not (failure_type or delivery.caught):
-            delivery.caught = True
-            raise delivery.failure
-        if delivery and delivery.caught:  # so native believes that everybody has got it
-            success_pids = self._delivered_recipients()
+        if not delivery or self.ids != [delivery.mail_id]:
+            if delivery and failure_type == "mail_smtp":  # native keeps the words on the mail only
+                failure_reason = failure_reason or self[:1].failure_reason
+            result = super()._postprocess_sent_message(
+                success_pids, failure_reason=failure_reason, failure_type=failure_type
+            )
+            sent = self.env.context.get("mail_sent")
+            if sent:
+                sent.mail_from = False  # the next mail may not come as far
+            return result
+        if failure_type != "unknown":
+            if delivery.error:
+                raise delivery.error  # swallowed on its way: native, which calls this, settles it
+            if delivery.refused:
+                return self.with_context(lang=self._authors_language())._settle_refused()
+        elif delivery.error:
+            # what was swallowed looked to native like a success
+            success_pids = list(self._delivered_recipients())
         result = super()._postprocess_sent_message(
             success_pids, failure_reason=failure_reason, failure_type=failure_type
         )
-        delivered = delivery and delivery.delivered
-        if delivered and failure_type == "unknown" and len(self) == 1:
-            values = {}
-            served = self._delivered_recipients()
-            if served:
-                values["recipient_ids"] = [(3, partner.id) for partner in served]
-            addresses = set(email_normalize_all(self.email_to or ""))
-            if addresses and addresses <= set(delivered):
-                values["email_to"] = False
-            if values:
-                self.write(values)
-        sent = self.env.context.get("mail_sent")
-        if sent:
-            sent.mail_from = False  # the next mail may not come as far
+        if failure_type == "unknown" and delivery.delivered:
+            self._take_off_served()
         return result
+
+    def _settle_refused(self):
+        """Settle a mail that the server took for some of its recipients, or refused one by one."""
+        delivery = self._delivery()
+        label = self.env["ir.mail_server"]._server_label(delivery.server)
+        words = {
+            address: self._refusal_sentence(address, *reply)
+            for address, reply in delivery.refused.items()
+        }
+        if delivery.delivered:
+            told = _(
+                "%s did not take this mail for some of its recipients; the others have it.", label
+            )
+        else:
+            told = _("%s did not take this mail for its recipients.", label)
+        if any(code >= 500 for code, _reply in delivery.refused.values()):
+            cure = _("Correct the addresses, then retry: it is sent to those who have not got it.")
+        else:
+            cure = _("Retry later: it is sent to those who have not got it.")
+        reason = "\n".join([told, *words.values(), cure])
+        self.write({"state": "exception", "failure_reason": reason})
+        served = self._delivered_recipients()
+        failed = self.recipient_ids - served
+        result = super()._postprocess_sent_message(
+            success_pids=list(served), failure_reason=reason, failure_type="unknown"
+        )
+        for partner in failed:
+            own = [words[key] for key in _addresses_of(partner.email) if key in words]
+            if own:
+                self._notifications(partner).failure_reason = "\n".join(own)
+        if delivery.delivered:
+            self._take_off_served()
+        return result
+
+    def _refusal_sentence(self, address, code, reply):
+        """Tell whom the server refused, in its words."""
+        words = words_of_reply(code, reply)
+        if code < 500:
+            return _(
+                "%(address)s was refused for the time being: %(words)s",
+                address=address,
+                words=words,
+            )
+        return _("%(address)s was refused: %(words)s", address=address, words=words)
+
+    def _take_off_served(self):
+        """Take those who got this mail off it: a retry is for the others."""
+        delivery = self._delivery()
+        served = self._delivered_recipients()
+        waiting_to, waiting_cc = (
+            [
+                address
+                for address in email_split_and_format(text or "")
+                if not delivery.has_reached(address)
+            ]
+            for text in (self.email_to, self.email_cc)
+        )
+        # the address that was refused of somebody who has got it at another one
+        waiting_to += [
+            address
+            for partner in served
+            for address in email_normalize_all(partner.email or "")
+            if not delivery.has_reached(address)
+        ]
+        if not waiting_to and served == self.recipient_ids:
+            # native sends no mail that has nobody but copies
+            waiting_to, waiting_cc = waiting_cc, []
+        self.write(
+            {
+                "recipient_ids": [(3, partner.id) for partner in served],
+                "email_to": ", ".join(waiting_to),
+                "email_cc": ", ".join(waiting_cc),
+            }
+        )
+
+
+def _is_conflict(error):
+    """Tell whether PostgreSQL asks for doing it again, at the root of an exception.
+
+    What reports an error by reading from the database fails once more, and otherwise.
+    """
+    while error:
+        if getattr(error, "pgcode", None) in PG_CONCURRENCY_ERRORS_TO_RETRY:
+            return True
+        error = error.__context__
+    return False
+
+
+def _addresses_of(text):
+    """Give the addresses in a text as a :class:`~.smtp_session.Delivery` keeps them."""
+    return [key(address) for address in email_normalize_all(text or "")]

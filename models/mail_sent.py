@@ -93,7 +93,7 @@ class MailSent(models.Model):
                     m.model,
                     m.res_id,
                     m.record_company_id AS company_id,
-                    n.sent_server_id AS server_id,
+                    s.id AS server_id,
                     n.sent_server_name AS server_name,
                     n.sent_mail_from AS mail_from,
                     n.notification_status AS result,
@@ -101,6 +101,7 @@ class MailSent(models.Model):
                 FROM mail_notification n
                 JOIN mail_message m ON m.id = n.mail_message_id
                 JOIN res_partner p ON p.id = n.res_partner_id
+                LEFT JOIN ir_mail_server s ON s.id = n.sent_server_id
                 WHERE n.notification_type = 'email'
             UNION ALL
                 SELECT 2 * x.id::bigint + 1,
@@ -123,7 +124,7 @@ class MailSent(models.Model):
                     m.model,
                     m.res_id,
                     m.record_company_id,
-                    x.sent_server_id,
+                    s.id,
                     x.sent_server_name,
                     x.sent_mail_from,
                     CASE x.state
@@ -134,6 +135,7 @@ class MailSent(models.Model):
                     x.failure_reason
                 FROM mail_mail x
                 JOIN mail_message m ON m.id = x.mail_message_id
+                LEFT JOIN ir_mail_server s ON s.id = x.sent_server_id
                 WHERE x.state <> 'received'
                     AND NOT EXISTS (
                         SELECT 1 FROM mail_notification n

@@ -1,7 +1,32 @@
 from odoo import api, fields, models
+from odoo.tools import sql
 
 #: the fields of the route, which are the administrator's to see
 ROUTE_FIELDS = ("sent_server_id", "sent_server_name", "sent_mail_from")
+
+
+class Remembered(fields.Many2one):
+    """A link that the database does not watch: what it points at may be gone.
+
+    A foreign key would let a write fail, and with it the whole run of the queue, because somebody
+    deletes the server meanwhile; and the mail has left by then. Odoo reads a link to a record that
+    is gone as empty.
+    """
+
+    def update_db_foreign_key(self, model, column):
+        """Drop the key that earlier versions made; native's own hook would make it."""
+        cr = model.env.cr
+        cr.execute(
+            """
+            SELECT c.conname FROM pg_constraint c
+            JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = c.conkey[1]
+            WHERE c.contype = 'f' AND c.conrelid = %s::regclass AND a.attname = %s
+            """,
+            [model._table, self.name],
+        )
+        for (name,) in cr.fetchall():
+            sql.drop_constraint(cr, model._table, name)
+            model.env["ir.model.constraint"].search([("name", "=", name)]).unlink()
 
 
 class MailSentRoute(models.AbstractModel):
@@ -23,10 +48,9 @@ class MailSentRoute(models.AbstractModel):
     _sent_status = ""
 
     # no prefetch: whoever reads the status asks for no more than he did
-    sent_server_id = fields.Many2one(
+    sent_server_id = Remembered(
         "ir.mail_server",
         string="Sent by Server",
-        ondelete="set null",
         copy=False,
         readonly=True,
         prefetch=False,
@@ -50,6 +74,8 @@ class MailSentRoute(models.AbstractModel):
     )
 
     def write(self, vals):
+        if vals.get("failure_reason"):
+            vals = {**vals, "failure_reason": storable(vals["failure_reason"])}
         sent = self.env.context.get("mail_sent")
         if not sent or vals.get(self._sent_status) not in ("sent", "exception"):
             return super().write(vals)
@@ -90,3 +116,11 @@ class MailSentRoute(models.AbstractModel):
         """Odoo names a record that somebody puts into a form, whoever he is."""
         self._check_route_access(*values, *field_onchange)
         return super().onchange(values, field_name, field_onchange)
+
+
+def storable(reason):
+    """Give the words of a failure, without what PostgreSQL cannot keep.
+
+    :param reason: text, or the exception itself, as native writes it
+    """
+    return str(reason).replace("\0", "").encode("utf-8", "replace").decode("utf-8")

@@ -1,5 +1,14 @@
 """What a broken SMTP session leaves behind: how far did the mail get?"""
 
+import smtplib
+
+from ..routing import ascii_address
+from ..routing.headers import strange_header
+
+
+class UnsafeHeader(Exception):
+    """A value that would make a header of its own; ``args``: the line that it would make."""
+
 
 class SessionWatch:
     """Watches a session, to tell what became of the mail that was in it when it broke off.
@@ -8,18 +17,25 @@ class SessionWatch:
     the server may have taken the mail even if its answer never came (RFC 5321 4.5.3.2.6, RFC 1047:
     the moment in which duplicates arise); before that, it has not.
 
+    An answer that is no SMTP reply (RFC 5321 4.2) is as good as none: what comes next may be the
+    rest of it, and the answer to one command would be read as the answer to another.
+
     :param session: Odoo's ``SMTPConnection``, or None in Odoo's test mode
+    :param delivery: the :class:`Delivery` that is told who got a message and who was refused
     """
 
-    def __init__(self, session):
+    def __init__(self, session, delivery):
         self.smtp = getattr(session, "__obj__", session)
+        self.delivery = delivery
         self.handed_over = False
         self.commands = 0
         self.mails = 0
         self.closed = False
-        if hasattr(self.smtp, "send"):
-            self._send = self.smtp.send
-            self.smtp.send = self._watch_send
+        self.headers = None
+        if isinstance(self.smtp, smtplib.SMTP):
+            for name in ("send", "getreply", "send_message", "sendmail"):
+                setattr(self, f"_{name}", getattr(self.smtp, name))
+                setattr(self.smtp, name, getattr(self, f"_watch_{name}"))
 
     def _watch_send(self, data):
         self._send(data)
@@ -27,6 +43,39 @@ class SessionWatch:
             self.commands += 1
         else:
             self.handed_over = True
+
+    def _watch_getreply(self):
+        try:
+            code, words = self._getreply()
+        except smtplib.SMTPResponseException as error:  # too long a line: smtplib has hung up
+            raise smtplib.SMTPServerDisconnected(str(error.smtp_error)) from error
+        if not 200 <= code <= 599:
+            self.smtp.close()
+            raise smtplib.SMTPServerDisconnected(f"no SMTP reply: {words!r}")
+        return code, words
+
+    def _watch_send_message(self, message, *args, **kwargs):
+        self.headers = [name for name in message if name.lower() != "bcc"]
+        return self._send_message(message, *args, **kwargs)
+
+    def _watch_sendmail(self, mail_from, recipients, data, *args, **kwargs):
+        self.handed_over = False
+        line = strange_header(self.headers, data) if self.headers is not None else ""
+        self.headers = None
+        if line:
+            raise UnsafeHeader(line)
+        try:
+            refused = self._sendmail(mail_from, recipients, data, *args, **kwargs)
+        except Exception as error:
+            self.delivery.failed(error)
+            code = getattr(error, "smtp_code", 500)
+            if self.handed_over and code < 400:
+                # neither the 250 that smtplib knows nor a refusal: who can say what became of it?
+                self.smtp.close()
+                raise self.delivery.failed(smtplib.SMTPServerDisconnected(str(error))) from error
+            raise
+        self.delivery.note(recipients, refused)
+        return refused
 
     def start_mail(self):
         """Tell that the next mail's turn has come."""
@@ -97,10 +146,13 @@ class Delivery:
         self.routes = routes or {}
         self.route = route
         self.queued = queued
+        self.raises = False
+        self.worked_off = False
         self.delivered = []
-        self.failure = None
-        self.caught = False
+        self.refused = {}
+        self.error = None
         self.mail_id = None
+        self.accepted = {}
 
     def mail_ids(self):
         """Give the mail that is being sent, before the first one all of them."""
@@ -110,6 +162,48 @@ class Delivery:
         """Tell that this mail is being sent now."""
         self.mail_id = mail_id
         self.route = self.routes.get(mail_id)
-        self.failure = None
-        self.caught = False
-        self.delivered.clear()
+        self.delivered = []
+        self.refused = {}
+        self.error = None
+
+    def note(self, recipients, refused):
+        """Remember who has got the present mail, and who was refused.
+
+        :param recipients: the addresses that a message was for
+        :param refused: address -> (code, words) of those the server did not take it for
+        """
+        self.delivered += [key(address) for address in recipients if address not in refused]
+        self.refuse(refused)
+        if self.mail_id:
+            self.accepted[self.mail_id] = self.delivered, self.refused
+
+    def refuse(self, refused):
+        """Remember whom the present mail was refused for, and with which words."""
+        for address, reply in refused.items():
+            self.refused[key(address)] = reply
+
+    def failed(self, error):
+        """Remember why the present mail failed: others may swallow what is raised.
+
+        :return: ``error``
+        """
+        self.error = error
+        return error
+
+    def has_reached(self, address):
+        """Tell whether the present mail was taken for this address."""
+        return key(address) in self.delivered
+
+    def has_refused(self, address):
+        """Tell whether the present mail was refused for this address."""
+        return key(address) in self.refused
+
+    def resume(self, mail_id):
+        """Tell that the outcome of a mail that left earlier is being settled now."""
+        self.start(mail_id)
+        self.delivered, self.refused = self.accepted[mail_id]
+
+
+def key(address):
+    """Give an address as it is compared."""
+    return (ascii_address(address) or address).lower()

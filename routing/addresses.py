@@ -124,7 +124,7 @@ def clean_name(name: str) -> str:
     return _WHITE.sub(" ", visible).strip()
 
 
-def _decode_words(text: str) -> str:
+def decode_words(text: str) -> str:
     """Decode RFC 2047 encoded words; text with a broken one stays as it is."""
     if "=?" not in text:
         return text
@@ -145,19 +145,19 @@ def parse_mailbox(text: str) -> Mailbox:
     text = text or ""
     plain = _PLAIN_MAILBOX.fullmatch(text)
     if plain:
-        return Mailbox(clean_name(_decode_words(plain[1] or plain[2] or "")), plain[3] or plain[4])
+        return Mailbox(clean_name(decode_words(plain[1] or plain[2] or "")), plain[3] or plain[4])
     if not text.strip():
         return Mailbox("", "")
     one_line = _WHITE.sub(" ", text)
     for name, address in getaddresses([one_line]):
         if "@" in address.strip("@") and clean_name(address) == address.strip():
-            return Mailbox(clean_name(_decode_words(name)), address.strip())
+            return Mailbox(clean_name(decode_words(name)), address.strip())
     # stricter releases of getaddresses give up on what mail programs still write
     found = _FIRST_ADDRESS.search(one_line)
     if found:
         before = one_line[: found.start()].rstrip(" <").strip(' "')
-        return Mailbox(clean_name(_decode_words(before)), found.group())
-    return Mailbox(clean_name(_decode_words(one_line)), "")
+        return Mailbox(clean_name(decode_words(before)), found.group())
+    return Mailbox(clean_name(decode_words(one_line)), "")
 
 
 def format_mailbox(name: str, address: str) -> str:

@@ -1,6 +1,8 @@
 """What will go wrong is told before it does, and mended by one click."""
 
+from odoo.exceptions import AccessError
 from odoo.tests import tagged
+from odoo.tests.common import new_test_user
 from odoo.tools import mute_logger
 
 from .common import MailRoutingCase
@@ -153,19 +155,63 @@ class TestOneClickCure(MailRoutingCase):
         self.assertTrue(mail.is_sender_refused)
         other = self.mail(auto_delete=True)
         other.send()
+        reason = mail.failure_reason
+        trigger = self.env["ir.cron.trigger"].search_count
+        queue = [("cron_id", "=", self.env.ref("mail.ir_cron_mail_scheduler_action").id)]
+        triggered = trigger(queue)
         told = mail.action_restrict_and_retry()["params"]
+        self.assertFalse(provider.mails, "Odoo may repeat a request: the queue sends")
+        self.assertEqual(set((mail + other).mapped("state")), {"outgoing"})
+        self.assertEqual(mail.failure_reason, reason)
+        self.assertEqual(trigger(queue), triggered + 1)
+        self.assertEqual(server.sender_policy, "login")
+        self.assertEqual(told["type"], "success")
+        self.assertIn("Ohm SMTP now lets only its login send. 2 mails are", told["message"])
+        self.env["mail.mail"].process_email_queue()
         self.assertEqual(mail.state, "sent")
         self.assertFalse(other.exists(), "what was refused for the same reason is retried too")
-        self.assertEqual(server.sender_policy, "login")
         self.assertFalse(mail.is_sender_refused)
         self.assertEqual(len(provider.mails), 2)
         for sent in provider.mails:
             self.assertLeavesAsLogin(sent)
-        self.assertEqual(told["type"], "success")
-        self.assertIn("Ohm SMTP now lets only its login send. 2 mails", told["message"])
         # a second click, on a form that is out of date
-        (mail + other)[1].action_restrict_and_retry()
+        told = (mail + other)[1].action_restrict_and_retry()["params"]
+        self.assertIn("None of these mails", told["message"])
+        self.env["mail.mail"].process_email_queue()
         self.assertEqual(len(provider.mails), 2)
+
+    @mute_logger(*QUIET)
+    def test_mails_of_a_company_that_is_not_ticked(self):
+        provider = self.provider()
+        self.mail_server(provider)
+        there = self.env["res.company"].create({"name": "Elsewhere"})
+        document = self.env["res.partner"].create({"name": "Theirs", "company_id": there.id})
+        mails = self.mail() + self.mail(model="res.partner", res_id=document.id)
+        mails.send()
+        reasons = mails.mapped("failure_reason")
+        admin = new_test_user(self.env, "admin2", groups="base.group_system")
+        admin.company_ids += there
+        told = (
+            mails[0]
+            .with_user(admin)
+            .with_context(allowed_company_ids=admin.company_id.ids)
+            .action_restrict_and_retry()["params"]
+        )
+        self.assertIn("2 mails are", told["message"])
+        self.assertEqual(mails.mapped("failure_reason"), reasons)
+        self.env["mail.mail"].process_email_queue()
+        self.assertEqual(mails.mapped("state"), ["sent", "sent"])
+
+    @mute_logger(*QUIET)
+    def test_the_cure_is_the_administrators_to_apply(self):
+        provider = self.provider()
+        server = self.mail_server(provider)
+        mail = self.mail()
+        mail.send()
+        for user in (self.lingsha, self.env.ref("base.public_user")):
+            with self.assertRaises(AccessError):
+                mail.with_user(user).action_restrict_and_retry()
+        self.assertEqual((mail.state, server.sender_policy), ("exception", "default"))
 
     @mute_logger(*QUIET)
     def test_other_failures_have_no_such_cure(self):

@@ -3,6 +3,7 @@
 Faults are injected at a real provider in each phase of a session, for one of two servers.
 """
 
+import base64
 from unittest.mock import patch
 
 from odoo.tests import tagged
@@ -42,6 +43,27 @@ MATRIX = [
     ("end_of_data", "hang", 1, "sxoo", 1),
     ("end_of_data", "451", 1, "sxss", 3),
     ("end_of_data", "accept_then_drop", 1, "sxoo", 2),
+    ("end_of_data", "accept_then_garbage", 1, "sxoo", 2),
+    ("connect", "garbage", 0, "xxxx", 0),
+    ("connect", "nul", 0, "xxxx", 0),
+    ("connect", "long", 0, "xxxx", 0),
+    ("ehlo", "garbage", 0, "xxxx", 0),
+    ("ehlo", "long", 0, "xxxx", 0),
+    ("auth", "garbage", 0, "xxxx", 0),
+    ("auth", "nul", 0, "xxxx", 0),
+    ("auth", "long", 0, "xxxx", 0),
+    ("mail", "garbage", 0, "xooo", 0),
+    ("mail", "garbage", 1, "sooo", 1),
+    ("mail", "nul", 1, "sxss", 3),
+    ("mail", "long", 1, "sooo", 1),
+    ("rcpt", "garbage", 1, "sxoo", 1),
+    ("rcpt", "nul", 1, "sxss", 3),
+    ("rcpt", "long", 1, "sxoo", 1),
+    ("data", "garbage", 1, "sxoo", 1),
+    ("data", "nul", 1, "sxss", 3),
+    ("end_of_data", "garbage", 1, "sxoo", 1),
+    ("end_of_data", "nul", 1, "sxss", 3),
+    ("end_of_data", "long", 1, "sxoo", 1),
     ("between", "drop", 0, "sooo", 1),
     ("between", "421", 0, "sooo", 1),
     ("between", "drop", 3, "ssss", 4),
@@ -91,7 +113,8 @@ class TestFaults(TwoCompaniesCase):
         self.provider_a.heal()
         failed = mails_a.filtered(lambda mail: mail.state == "exception")
         unsure = failed.filtered(lambda mail: "may have arrived" in mail.failure_reason)
-        self.assertEqual(bool(unsure), phase == "end_of_data" and action != "451")
+        refused = action in ("451", "nul")
+        self.assertEqual(bool(unsure), phase == "end_of_data" and not refused)
         (failed - unsure).action_retry()
         self.run_queue()
         arrived = [mail.message["Subject"] for mail in self.provider_a.mails]
@@ -130,6 +153,62 @@ class TestFaults(TwoCompaniesCase):
         self.assertNotIn("outdated-password", mails_a[0].failure_reason)
 
     @mute_logger(*QUIET)
+    def test_a_server_that_cannot_even_be_tried(self):
+        """Each costs its own mails, and is named with its company and what helps."""
+        certificate = {
+            "smtp_authentication": "certificate",
+            "smtp_ssl_certificate": base64.b64encode(b"no certificate"),
+            "smtp_ssl_private_key": base64.b64encode(b"no key"),
+        }
+        for values, cure in (
+            (certificate, "Check the settings"),
+            ({"smtp_host": "a..example"}, "Check host, port"),
+            ({"smtp_host": "x" * 70 + ".example"}, "Check host, port"),
+            ({"smtp_user": "kevin@a..com", "sender_address": "kevin@a.com"}, "Check"),
+        ):
+            with self.subTest(str(values)[:50]):
+                self.provider_b.clear()
+                before = self.server_a.read(list(values))[0]
+                self.server_a.write(values)
+                mails_a, mails_b = self.queue()
+                self.run_queue()
+                self.assertEqual(self.states(mails_a), "xxxx")
+                self.assertEqual(self.states(mails_b), "ssss")
+                self.assertEqual(len(self.provider_b.mails), 4)
+                self.assertIn("A SMTP (A) cannot be used: ", mails_a[0].failure_reason)
+                self.assertIn(cure, mails_a[0].failure_reason)
+                self.server_a.write({name: before[name] for name in values})
+
+    @mute_logger(*QUIET)
+    def test_a_notification_says_why_the_server_was_not_reached(self):
+        message = self.post(self.of_a, self.ziying, force_send=False)
+        self.provider_a.stop()
+        self.run_queue()
+        self.assertEqual(message.notification_ids.notification_status, "exception")
+        self.assertIn("A SMTP (A) cannot be used", message.notification_ids.failure_reason)
+
+    @mute_logger(*QUIET)
+    def test_a_server_that_is_deleted_while_it_works(self):
+        """The mail has left: that its server is gone is no reason to send it again."""
+        mails_a, mails_b = self.queue()
+        server, provider = self.server_a, self.provider_a
+        note = type(self.env["mail.mail"])._postprocess_sent_message
+
+        def deleting(mail, *args, **kwargs):
+            server.exists().unlink()
+            return note(mail, *args, **kwargs)
+
+        self.patch(type(self.env["mail.mail"]), "_postprocess_sent_message", deleting)
+        self.run_queue()
+        self.assertEqual(self.states(mails_a + mails_b), "ssssssss")
+        self.assertEqual(len(provider.mails), 4)
+        self.env.flush_all()
+        self.assertFalse(mails_a.sent_server_id.exists())
+        self.assertEqual(set(mails_a.mapped("sent_server_name")), {"A SMTP"})
+        sent = self.env["mail.sent"].search([("mail_id", "in", mails_a.ids)])
+        self.assertEqual((len(sent), len(sent.server_id)), (4, 0))
+
+    @mute_logger(*QUIET)
     def test_a_mail_with_an_unsure_fate_says_so(self):
         mails_a, _mails_b = self.queue()
         self.provider_a.fail("end_of_data", "accept_then_drop")
@@ -151,10 +230,10 @@ class TestFaults(TwoCompaniesCase):
         others = self.env["res.partner"].create(
             [{"name": name, "email": f"{name}@example.net"} for name in ("x", "y", "z")]
         )
-        for phase, action, after in (
-            ("rcpt", "550 5.1.1 no such user", 2),
-            ("rcpt", "drop", 2),
-            ("data", "421", 2),
+        for phase, action, after, delivered in (
+            ("rcpt", "550 5.1.1 no such user", 2, 3),
+            ("rcpt", "drop", 2, 2),
+            ("data", "421", 2, 2),
         ):
             with self.subTest(f"{action} at {phase}"):
                 self.provider_a.clear()
@@ -167,7 +246,7 @@ class TestFaults(TwoCompaniesCase):
                 self.provider_a.fail(phase, action, after=after)
                 self.run_queue()
                 self.assertEqual(mail.state, "exception")
-                self.assertEqual(len(self.provider_a.mails), 2)
+                self.assertEqual(len(self.provider_a.mails), delivered)
                 self.provider_a.heal()
                 mail.action_retry()
                 self.run_queue()

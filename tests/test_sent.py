@@ -143,6 +143,22 @@ class TestSent(TwoCompaniesCase):
         self.assertEqual(sent.company_id, self.b)
         self.assertIn("B has no outgoing mail server", sent.failure_reason)
 
+    def test_no_key_of_the_database_watches_the_server(self):
+        """Nor after an upgrade from a version that had one."""
+        self.env.cr.execute(
+            "ALTER TABLE mail_mail ADD CONSTRAINT mail_mail_sent_server_id_fkey"
+            " FOREIGN KEY (sent_server_id) REFERENCES ir_mail_server (id)"
+        )
+        for model in ("mail.mail", "mail.notification"):
+            field = self.env[model]._fields["sent_server_id"]
+            field.update_db_foreign_key(self.env[model], {})
+            self.env.cr.execute(
+                "SELECT conname FROM pg_constraint WHERE contype = 'f' AND conrelid = %s::regclass"
+                " AND conname LIKE '%%sent_server%%'",
+                [self.env[model]._table],
+            )
+            self.assertFalse(self.env.cr.fetchall())
+
     def test_a_bounce(self):
         message = self.post(self.of_b, self.ziying)
         message.notification_ids.sudo().notification_status = "bounce"

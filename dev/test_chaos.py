@@ -1,0 +1,399 @@
+"""``make test-chaos``: nothing lost, nothing twice, no neighbour harmed, whatever happens.
+
+Real Odoo processes (``tests/chaos/worker.py``) that commit, on a database of their own, send
+through two providers. They are killed, run beside each other, refused by PostgreSQL at every
+statement in turn, and disturbed by people; and the providers fail in every phase. Counted are mails
+that are ``lost`` (neither delivered nor failed with a reason nor waiting), that arrived ``twice``,
+``neighbours`` (mails of the other server that a fault kept from leaving) and failures that leave
+the server ``unnamed``. Native Odoo stands beside it where that is cheap.
+
+    make test-chaos ARGS="--only kill --seed 7"
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import json
+import random
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from dev.odoo_env import (
+    NoOdoo,
+    NoPostgres,
+    OdooHomeError,
+    database,
+    find_odoo,
+    odoo_config,
+    odoo_environment,
+    workdir,
+)
+from dev.provider import Provider
+from dev.shared import ROOT, say
+
+MODULES = ("mail", "sale_management", "crm")
+WORKER = ROOT / "tests" / "chaos" / "worker.py"
+COLUMNS = ("lost", "twice", "neighbours", "unnamed")
+
+PHASES = ("connect", "ehlo", "auth", "mail", "rcpt", "data", "end_of_data")
+ACTIONS = ("451", "550 5.7.1 Refused", "421", "drop", "garbage", "nul", "long")
+KINDS = {
+    "restricted": ("none", "login"),
+    "unrestricted": ("none", "any"),
+    "TLS": ("starttls", "any"),
+}
+DISTURBANCES = (
+    "delete the server",
+    "archive the server",
+    "archive the author",
+    "delete mails",
+    "delete notifications",
+    "write",
+    "change a setting",
+)
+
+
+class WorkerError(Exception):
+    """The Odoo process failed; the message is its traceback."""
+
+
+class Worker:
+    """An Odoo process of its own; :meth:`call` asks it, :meth:`begin` asks without waiting."""
+
+    def __init__(self, db: str, addon: bool) -> None:
+        config = odoo_config(db, addon=addon, logfile=workdir() / "chaos.log")
+        self.process = subprocess.Popen(
+            [sys.executable, str(WORKER), str(config)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            cwd=workdir(),
+            env={**odoo_environment(), "PYTHONPATH": str(find_odoo()), "TZ": "UTC"},
+        )
+        self.begin("start")
+
+    def begin(self, call: str, **arguments: Any) -> None:
+        """Ask for something; :meth:`answer` waits for it."""
+        self.process.stdin.write(json.dumps({"call": call, **arguments}) + "\n")
+        self.process.stdin.flush()
+
+    def answer(self) -> Any:
+        """Wait for the answer to what was asked last.
+
+        :raises WorkerError: it failed, or the process is dead
+        """
+        line = self.process.stdout.readline()
+        if not line:
+            raise WorkerError("the process has ended")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise WorkerError(answer["error"])
+        return answer["result"]
+
+    def call(self, call: str, **arguments: Any) -> Any:
+        """Ask for something and wait for it."""
+        self.begin(call, **arguments)
+        return self.answer()
+
+    def kill(self) -> None:
+        """End the process at once (SIGKILL)."""
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
+class Site:
+    """A database, its Odoo processes and the two providers."""
+
+    def __init__(self, db: str, addon: bool, stack: contextlib.ExitStack) -> None:
+        self.db, self.addon, self.stack = db, addon, stack
+        self.marks = (f"m{number}." for number in itertools.count())
+        self.worker = self.new_worker()
+        self.providers: dict[str, Provider] = {}
+
+    def new_worker(self) -> Worker:
+        """Start one more Odoo process; it is ready when it returns."""
+        worker = Worker(self.db, self.addon)
+        self.stack.callback(worker.kill)
+        worker.answer()
+        return worker
+
+    def furnish(self, tls: str = "none", policy: str = "any", delay: float = 0.0) -> None:
+        """Start both providers anew, and let Odoo have their servers."""
+        for provider in self.providers.values():
+            provider.stop()
+        rule = "tencent" if policy == "login" else "any"
+        self.providers = {
+            name: Provider({f"kevin@{name}.com": "secret"}, rule, tls=tls, delay=delay).start()
+            for name in "ab"
+        }
+        for provider in self.providers.values():
+            self.stack.callback(provider.stop)
+        ports = {name: provider.smtp_port for name, provider in self.providers.items()}
+        self.worker.call("furnish", ports=ports, tls=tls, policy=policy)
+
+    def write(self, a: int, b: int = 0) -> tuple[str, list[str]]:
+        """Put mails into the queue; return their mark and their subjects."""
+        for provider in self.providers.values():
+            provider.clear()
+            provider.heal()
+        mark = next(self.marks)
+        return mark, self.worker.call("write_mails", counts={"a": a, "b": b}, mark=mark)
+
+    def arrived(self) -> Counter:
+        """Count what the providers accepted, by subject."""
+        return Counter(
+            str(mail.message["Subject"])
+            for provider in self.providers.values()
+            for mail in provider.mails
+        )
+
+    def work_off(self, mark: str, runs: int = 6) -> dict[str, tuple[str, str]]:
+        """Run the queue without faults until it is empty; return the states."""
+        for provider in self.providers.values():
+            provider.heal()
+        for _run in range(runs):
+            self.worker.call("queue")
+            states = self.worker.call("states", mark=mark)
+            if not any(state == "outgoing" for state, _reason in states.values()):
+                break
+        return states
+
+    def count(self, mark: str, subjects: Sequence[str], deleted: Sequence[str] = ()) -> dict:
+        """Count, once the queue has been worked off, what is lost, twice and unnamed."""
+        states = self.work_off(mark)
+        unnamed = [
+            subject
+            for subject, (state, reason) in states.items()
+            if state == "exception" and f"{subject.split()[1].upper()} SMTP" not in reason
+        ]
+        reasons = {states[subject][1] for subject in unnamed}
+        self.worker.call("retry", mark=mark)
+        states = self.work_off(mark)
+        arrived = self.arrived()
+        unsure = {name for name, (_state, reason) in states.items() if "may have arrived" in reason}
+        lost = [
+            subject
+            for subject in subjects
+            if not arrived[subject]
+            and subject not in unsure
+            and subject not in deleted
+            and states.get(subject, ("", ""))[0] not in ("exception", "outgoing")
+        ]
+        # what has arrived and does not say so would be sent again by whoever retries it
+        untold = [
+            subject
+            for subject, (state, _reason) in states.items()
+            if arrived[subject] and state != "sent" and subject not in unsure
+        ]
+        twice = [subject for subject in arrived if arrived[subject] > 1]
+        return {
+            "lost": len(lost),
+            "twice": len(twice) + len(untold),
+            "unnamed": len(unnamed),
+            "about": " | ".join(reasons),
+        }
+
+
+def kill(site: Site, chance: random.Random, many: bool) -> Iterator[dict]:
+    """Kill the process in a batch of 50, at random moments."""
+    site.furnish()
+    for _time in range(10):
+        mark, subjects = site.write(50)
+        site.providers["a"].clear()
+        # EHLO and AUTH, then three commands a mail: a moment that can be waited for
+        commands = chance.randrange(2, 2 + 3 * 50)
+        spare = Worker(site.db, site.addon)
+        site.stack.callback(spare.kill)
+        site.worker.begin("queue")
+        site.providers["a"].wait_for(lambda p, n=commands: len(p.commands) >= n, timeout=60)
+        site.worker.kill()
+        spare.answer()
+        site.worker = spare
+        counted = site.count(mark, subjects)
+        # the kill fell between the provider's 250 and the commit: at most that one mail
+        yield {**counted, "twice": max(0, counted["twice"] - 1), "unsure": counted["twice"]}
+
+
+def two_workers(site: Site, _chance: random.Random, many: bool) -> Iterator[dict]:
+    """Let two processes work on one queue."""
+    site.furnish(delay=0.002)
+    other = site.new_worker()
+    for head_start in (0, 0, 0, 1, 10):
+        mark, subjects = site.write(40, 20)
+        site.worker.begin("queue")
+        site.providers["a"].wait_for(head_start, timeout=60)
+        other.call("queue")
+        site.worker.answer()
+        yield site.count(mark, subjects)
+    other.kill()
+
+
+def statements(site: Site, _chance: random.Random, many: bool) -> Iterator[dict]:
+    """Let PostgreSQL refuse every statement of a run in turn, as others' writes make it do."""
+    site.furnish()
+    site.write(1, 1)
+    site.worker.call("queue")
+    for number in itertools.count(1):
+        mark, subjects = site.write(4, 4)
+        told = site.worker.call("queue", fail_at=number)
+        if told["statements"] < number:
+            break
+        left = {
+            name: sum(subject.split()[1] == name for subject in subjects)
+            - sum(site.arrived()[s] > 0 for s in subjects if s.split()[1] == name)
+            for name in "ab"
+        }
+        # before the first mail has left there is nobody to be a neighbour of
+        neighbours = min(left.values()) if sum(left.values()) < len(subjects) else 0
+        yield {**site.count(mark, subjects), "neighbours": neighbours}
+
+
+def request(site: Site, _chance: random.Random, many: bool) -> Iterator[dict]:
+    """Send in a request that Odoo repeats because of a conflict, as a button of native's does."""
+    site.furnish()
+    mark, subjects = site.write(10, 10)
+    site.worker.call("send_in_a_request", mark=mark)
+    yield site.count(mark, subjects)
+
+
+def disturbed(site: Site, chance: random.Random, many: bool) -> Iterator[dict]:
+    """Do in the middle of a batch what people do."""
+    other = site.new_worker()
+    for what in DISTURBANCES:
+        if not site.addon and what == "change a setting":
+            continue
+        for _time in range(4 if many else 1):
+            site.furnish(delay=0.001)
+            mark, subjects = site.write(20, 10)
+            sent = chance.randrange(1, 15)
+            victims = subjects[sent : sent + 6]
+            done = threading.Event()
+            site.worker.begin("queue")
+            site.providers["a"].wait_for(sent, timeout=60)
+            other.call("disturb", what=what, mark=mark, subjects=victims)
+            done.set()
+            site.worker.answer()
+            waiting = [s for s in subjects if s.split()[1] == "b" and not site.arrived()[s]]
+            counted = site.count(mark, subjects, victims if what == "delete mails" else ())
+            yield {**counted, "neighbours": len(waiting)}
+            if site.addon:
+                other.call("disturb", what="undo", mark=mark)
+    other.kill()
+
+
+def faults(site: Site, _chance: random.Random, many: bool) -> Iterator[dict]:
+    """Break a session of A's in every phase in every way."""
+    for kind, (tls, policy) in KINDS.items():
+        site.furnish(tls=tls, policy=policy)
+        for phase, action in itertools.product(PHASES, ACTIONS):
+            yield _fault(site, kind, phase, action)
+        for action in ("accept_then_drop", "accept_then_garbage"):
+            yield _fault(site, kind, "end_of_data", action)
+
+
+def _fault(site: Site, kind: str, phase: str, action: str) -> dict:
+    mark, subjects = site.write(3, 2)
+    after = 0 if phase in ("connect", "ehlo", "auth") else 1
+    site.providers["a"].fail(phase, action, after=after)
+    site.worker.call("queue")
+    struck = site.providers["a"].faults
+    waiting = [s for s in subjects if s.split()[1] == "b" and not site.arrived()[s]]
+    counted = {**site.count(mark, subjects), "neighbours": len(waiting)}
+    if not struck:
+        raise WorkerError(f"{kind}: {action} at {phase} did not strike")
+    return {**counted, "about": f"{kind}, {action} at {phase}: {counted['about']}"}
+
+
+SCENARIOS = {
+    "kill": (kill, "kill -9 in a batch of 50"),
+    "two": (two_workers, "two processes on one queue"),
+    "statements": (statements, "a conflict at every statement"),
+    "request": (request, "a request that is repeated"),
+    "disturbed": (disturbed, "people at work in mid-batch"),
+    "faults": (faults, "SMTP faults, three kinds of server"),
+}
+#: what native is tried with, unless ``--all`` asks for everything
+CHEAP_NATIVELY = ("two", "statements", "request")
+
+
+def run(db: str, addon: bool, names: Sequence[str], seed: int, many: bool) -> dict[str, dict]:
+    """Play scenarios in a database; return what was counted, by scenario."""
+    told = {}
+    with contextlib.ExitStack() as stack:
+        site = Site(db, addon, stack)
+        for name in names:
+            play, title = SCENARIOS[name]
+            total: Counter = Counter()
+            for counted in play(site, random.Random(f"{seed}{name}"), many):
+                about = counted.pop("about", "")
+                if addon and any(counted.get(column) for column in COLUMNS):
+                    say(f"  {title}, number {total['times'] + 1} {about}: {counted}")
+                total.update(counted)
+                total["times"] += 1
+            told[name] = dict(total)
+    return told
+
+
+def table(told: dict[str, dict[str, dict]]) -> Iterator[str]:
+    """Give the lines of the table, native in brackets."""
+    yield f"{'':38}{'times':>6}" + "".join(f"{column:>14}" for column in COLUMNS)
+    for name in told["addon"]:
+        native = told.get("native", {}).get(name)
+        cells = []
+        for column in COLUMNS:
+            cell = str(told["addon"][name].get(column, 0))
+            if native and column != "unnamed":
+                cell += f" ({native.get(column, 0)})"
+            cells.append(f"{cell:>14}")
+        yield f"{SCENARIOS[name][1]:38}{told['addon'][name]['times']:>6}" + "".join(cells)
+    unsure = told["addon"].get("kill", {}).get("unsure", 0)
+    yield f"Killed between the provider's 250 and the commit, that one mail twice: {unsure}"
+    if "native" in told:
+        yield "(native Odoo in brackets)"
+
+
+def main(argv: Sequence[str]) -> int:
+    """:param argv: ``--only NAME`` (repeatable), ``--seed N``, ``--all``, ``--no-native``"""
+    parser = argparse.ArgumentParser(prog="test-chaos")
+    parser.add_argument("--only", action="append", choices=list(SCENARIOS))
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--all", action="store_true", help="more of everything, natively too")
+    parser.add_argument("--no-native", action="store_true")
+    options = parser.parse_args(argv)
+    names = options.only or list(SCENARIOS)
+    say(f"seed {options.seed}")
+    told = {}
+    try:
+        find_odoo()
+        with database(MODULES) as db:
+            told["addon"] = run(db, True, names, options.seed, options.all)
+        beside = [name for name in names if options.all or name in CHEAP_NATIVELY]
+        if beside and not options.no_native:
+            with database(MODULES, addon=False) as db:
+                told["native"] = run(db, False, beside, options.seed, False)
+    except OdooHomeError:
+        raise
+    except NoOdoo as error:
+        say(f"NOT RUN: {error}")
+        return 0
+    except (NoPostgres, WorkerError) as error:
+        say(f"seed {options.seed}: {error}")
+        return 1
+    for line in table(told):
+        say(line)
+    failed = [name for name, total in told["addon"].items() if any(total.get(c) for c in COLUMNS)]
+    say(f"Failed: {', '.join(failed)}; seed {options.seed}" if failed else "All 0")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
