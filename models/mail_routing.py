@@ -153,15 +153,15 @@ class MailRouting(models.AbstractModel):
         views = getattr(transaction, "mail_routing_views", None)
         if views is None:
             views = transaction.mail_routing_views = {}
-            clear = transaction.clear
+            clear = cursor.clear
 
             def clear_views():
-                # Odoo clears the records whenever a part of the transaction is undone
+                # Odoo calls this whenever a part of the transaction is undone, which has no hook
                 clear()
                 views.update({kind: OwnView() for kind in views})
 
             def settle():
-                del transaction.mail_routing_views, transaction.clear
+                del transaction.mail_routing_views, cursor.clear
                 self._drop_shared_facts()
 
             def announce():
@@ -170,7 +170,7 @@ class MailRouting(models.AbstractModel):
                 if registry.ready:  # else Odoo announces the whole registry when it is
                     registry.signal_changes()
 
-            transaction.clear = clear_views
+            cursor.clear = clear_views
             cursor.postcommit.add(announce)
             cursor.postrollback.add(settle)
         for kind in kinds:
