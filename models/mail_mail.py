@@ -268,7 +268,13 @@ class MailMail(models.Model):
                 for mail in claimed:
                     if watch.is_closed():
                         break
-                    mail._send_one(watch, auto_commit, raise_exception, smtp_session)
+                    send = partial(
+                        super(MailMail, mail)._send,
+                        auto_commit=auto_commit,
+                        raise_exception=raise_exception,
+                        smtp_session=smtp_session,
+                    )
+                    mail._send_one(watch, send, auto_commit, raise_exception)
             if watch.is_closed():
                 _logger.info(
                     "The session with %s is over: what it has not sent stays in the queue",
@@ -278,18 +284,18 @@ class MailMail(models.Model):
         delivery.worked_off = True
         return True
 
-    def _send_one(self, watch, auto_commit, raise_exception, smtp_session):
-        """Send one mail through a session, and settle what became of it."""
+    def _send_one(self, watch, send, auto_commit, raise_exception):
+        """Send one mail through a session, and settle what became of it.
+
+        :param watch: the :class:`~.smtp_session.SessionWatch` of the session
+        :param send: what sends it: native's ``_send``
+        """
         delivery = self._delivery()
         delivery.start(self.id)
         self.env.context["mail_sent"].mail_from = False  # it may not come as far
         watch.start_mail()
         try:
-            super()._send(
-                auto_commit=auto_commit,
-                raise_exception=raise_exception,
-                smtp_session=smtp_session,
-            )
+            send()
         except smtplib.SMTPServerDisconnected as error:
             if raise_exception:
                 raise
@@ -573,29 +579,37 @@ class MailMail(models.Model):
             if sent:
                 sent.mail_from = False  # the next mail may not come as far
             return result
-        if failure_type != "unknown":
+        words = {}
+        if failure_type == "unknown":
             if delivery.error:
-                raise delivery.error  # swallowed on its way: native, which calls this, settles it
-            if delivery.refused:
-                return self.with_context(lang=self._authors_language())._settle_refused()
+                # what was swallowed looked to native like a success
+                success_pids = list(self._delivered_recipients())
         elif delivery.error:
-            # what was swallowed looked to native like a success
+            raise delivery.error  # swallowed on its way: native, which calls this, settles it
+        elif delivery.refused:
+            mail = self.with_context(lang=self._authors_language())
+            words = mail._words_of_refusals()
+            failure_reason, failure_type = mail._fail_refused(words), "unknown"
             success_pids = list(self._delivered_recipients())
         result = super()._postprocess_sent_message(
             success_pids, failure_reason=failure_reason, failure_type=failure_type
         )
+        for partner in words and self.recipient_ids - self._delivered_recipients():
+            own = [words[key] for key in _addresses_of(partner.email) if key in words]
+            if own:
+                self._notifications(partner).failure_reason = "\n".join(own)
         if failure_type == "unknown" and delivery.delivered:
             self._take_off_served()
         return result
 
-    def _settle_refused(self):
-        """Settle a mail that the server took for some of its recipients, or refused one by one."""
+    def _fail_refused(self, words):
+        """Fail a mail that the server took for some of its recipients, or refused one by one.
+
+        :param words: as :meth:`_words_of_refusals` gives them
+        :return: the reason
+        """
         delivery = self._delivery()
         label = self.env["ir.mail_server"]._server_label(delivery.server)
-        words = {
-            address: self._refusal_sentence(address, *reply)
-            for address, reply in delivery.refused.items()
-        }
         if delivery.delivered:
             told = _(
                 "%s did not take this mail for some of its recipients; the others have it.", label
@@ -608,18 +622,14 @@ class MailMail(models.Model):
             cure = _("Retry later: it is sent to those who have not got it.")
         reason = "\n".join([told, *words.values(), cure])
         self.write({"state": "exception", "failure_reason": reason})
-        served = self._delivered_recipients()
-        failed = self.recipient_ids - served
-        result = super()._postprocess_sent_message(
-            success_pids=list(served), failure_reason=reason, failure_type="unknown"
-        )
-        for partner in failed:
-            own = [words[key] for key in _addresses_of(partner.email) if key in words]
-            if own:
-                self._notifications(partner).failure_reason = "\n".join(own)
-        if delivery.delivered:
-            self._take_off_served()
-        return result
+        return reason
+
+    def _words_of_refusals(self):
+        """Give, by address, the sentence that says why the server refused it."""
+        return {
+            address: self._refusal_sentence(address, *reply)
+            for address, reply in self._delivery().refused.items()
+        }
 
     def _refusal_sentence(self, address, code, reply):
         """Tell whom the server refused, in its words."""

@@ -67,7 +67,7 @@ def safe_value(name: str, value: str) -> str:
     name = name.lower()
     text = one_line(value).strip()
     if name in _ADDRESS_HEADERS:
-        if _is_plain_mailbox(text) or _stays_one(name, text):
+        if _is_plain_mailbox(text) or (_stays_one(name, text) and _can_be_sent_to(text)):
             return text
         return ", ".join(_mailboxes(name, text))
     if name in _IDENTIFYING_HEADERS:
@@ -103,11 +103,20 @@ def _is_plain_mailbox(text):
     return name.isprintable() and "=?" not in name
 
 
+def _can_be_sent_to(text):
+    """Tell whether nothing but names is beyond ASCII: what else would need SMTPUTF8 (RFC 6531)."""
+    if text.isascii() and "=?" not in text:
+        return True
+    return all(
+        ascii_address(address) and "=?" not in address for _name, address in getaddresses([text])
+    )
+
+
 def _mailboxes(name, text):
     """Give the mailboxes in a text that can be sent to, each as it is written safely."""
     for display_name, address in getaddresses([text]):
         address = ascii_address(address)
-        if address:
+        if address and "=?" not in address:
             mailbox = format_mailbox(safe_text(display_name), address)
             yield from [text for text in (mailbox, address) if _stays_one(name, text)][:1]
 

@@ -115,6 +115,14 @@ class Hostile:
         }
 
 
+class Breaking(policy.EmailPolicy):
+    """Folds a subject wrongly."""
+
+    def fold_binary(self, name, value):
+        folded = super().fold_binary(name, value)
+        return folded + b"Bcc: evil@example.org\r\n" if name == "Subject" else folded
+
+
 @tagged("post_install", "-at_install")
 class TestHostile(MailRoutingCase):
     def setUp(self):
@@ -216,11 +224,6 @@ class TestHostile(MailRoutingCase):
         """A header that is folded wrongly when it is too late to change it."""
         provider = self.provider()
         self.mail_server(provider, name="Ohm SMTP")
-
-        class Breaking(policy.EmailPolicy):
-            def fold_binary(self, name, value):
-                folded = super().fold_binary(name, value)
-                return folded + b"Bcc: evil@example.org\r\n" if name == "Subject" else folded
 
         sender = self.registry["ir.mail_server"]
         build = sender.build_email

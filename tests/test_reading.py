@@ -83,11 +83,13 @@ MODELS = (
 
 #: methods that are native's, and tried with arguments or not a reader's
 TRIED_OTHERWISE = {
+    "build_email",
     "connect",
     "create",
     "default_get",
     "get_mail_values",
     "init",
+    "message_new",
     "message_process",
     "message_route",
     "name_get",

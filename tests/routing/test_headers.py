@@ -35,6 +35,8 @@ def test_what_is_well_formed_stays(name, value):
         ("From", "A\nB <a@b.com>", "A B <a@b.com>"),
         ("To", f"<a@b.com> {HIDDEN}", "a@b.com"),
         ("To", "nobody\r\n", "nobody"),
+        ("To", "Größe <ü@b.com>, Größe <a@b.com>", "Größe <a@b.com>"),
+        ("From", "x=?utf-8?b?////?=@b.com", ""),
         ("Message-Id", f"<1@a.com>{HIDDEN}", "<1@a.com>"),
         ("References", "<1@a.com>\r\nBcc: y", "<1@a.com> Bcc: y"),
     ],
