@@ -12,7 +12,7 @@ from odoo.exceptions import AccessError, MissingError
 from odoo.service.model import MAX_TRIES_ON_CONCURRENCY_FAILURE, PG_CONCURRENCY_ERRORS_TO_RETRY
 from odoo.tools import email_normalize_all, email_split_and_format, split_every
 
-from ..routing import is_restricted, recognise_refusal
+from ..routing import decide, is_restricted, recognise_refusal
 from .ir_mail_server import ExplainedDeliveryException, words_of_reply
 from .smtp_session import Delivery, Sent, SessionWatch, key
 
@@ -199,11 +199,12 @@ class MailMail(models.Model):
     def _decide_routes(self):
         """Give mail id -> route; mails that are alike share one decision."""
         routing = self.env["mail.routing"]
+        facts = routing._sending_facts()  # once: other addons are asked which servers may be used
         decided = {}
         routes = {}
         for mail_id, draft in routing._drafts(self):
             if draft not in decided:
-                decided[draft] = routing._decide(draft)
+                decided[draft] = decide(draft, facts)
             routes[mail_id] = decided[draft]
         return routes
 
@@ -415,17 +416,31 @@ class MailMail(models.Model):
             raise
         finally:
             if not self.env.cr.closed:
-                self.env.cr.execute(
-                    """
-                    SELECT pg_advisory_unlock(%s, objid::bigint::integer) FROM pg_locks
-                     WHERE locktype = 'advisory' AND pid = pg_backend_pid()
-                       AND classid = %s::bigint::oid AND objsubid = 2
-                    """,
-                    [_BEING_SENT, _BEING_SENT],
-                )
+                self._give_back()
+
+    def _give_back(self):
+        """Give back all mails that this worker has claimed."""
+        self.env.cr.execute(
+            """
+            SELECT pg_advisory_unlock(%s, objid::bigint::integer) FROM pg_locks
+             WHERE locktype = 'advisory' AND pid = pg_backend_pid()
+               AND classid = %s::bigint::oid AND objsubid = 2
+            """,
+            [_BEING_SENT, _BEING_SENT],
+        )
 
     def _claim(self):
         """Claim these mails; where one was changed since it was read, PostgreSQL says so here."""
+        try:
+            return self._claim_once()
+        except psycopg2.Error:
+            # a rollback gives back no lock, and what is locked twice is to be given back twice
+            if not self.env.cr.closed:
+                self.env.cr.rollback()
+                self._give_back()
+            raise
+
+    def _claim_once(self):
         self.env.cr.execute(
             """
             WITH claimed AS (

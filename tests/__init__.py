@@ -2,6 +2,7 @@ from . import (
     test_alias_domain,
     test_catch_all,
     test_checkup,
+    test_claims,
     test_companies,
     test_explain,
     test_facts,
