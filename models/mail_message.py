@@ -1,6 +1,5 @@
 import logging
 from collections import defaultdict
-from functools import lru_cache
 
 import psycopg2
 
@@ -87,29 +86,38 @@ class MailMessage(models.Model):
         author himself go to the address that he has in this company.
         """
         routing = self.env["mail.routing"]
-        is_colleagues = lru_cache(lambda address: bool(routing._search_users([address])))
+        own = []
         for values in values_list:
-            if "reply_to" not in values:
-                continue
-            name, email_from = parse_mailbox(values.get("email_from") or "")
-            reply_to = parse_mailbox(values["reply_to"] or "").address.lower()
-            if reply_to and reply_to != email_from.lower():
-                continue
-            if reply_to and not is_colleagues(reply_to):
-                continue
-            if not values.get("reply_to_force_new"):
+            address = parse_mailbox(values.get("email_from") or "").address.lower()
+            reply_to = parse_mailbox(values.get("reply_to") or "").address.lower()
+            if "reply_to" in values and reply_to in ("", address):
+                own.append((values, reply_to, (address, values["record_company_id"])))
+        colleagues = routing._users_by_address(
+            {(reply_to, values.get("author_id")) for values, reply_to, _key in own if reply_to}
+        )
+        to_author = []
+        for values, reply_to, key in own:
+            if reply_to and reply_to not in colleagues:
+                continue  # somebody else's address is given on purpose
+            if values.get("reply_to_force_new"):
+                to_author.append((values, (*key, values.get("author_id"))))
+            else:
                 del values["reply_to"]
-                continue
+        if not to_author:
+            return
+        authors = routing._authors(key for _values, key in to_author)
+        facts = routing._sending_facts()
+        for values, key in to_author:
             draft = Draft(
                 values.get("email_from") or "",
                 company_id=values["record_company_id"],
-                author=routing._author(
-                    email_from.lower(), values["record_company_id"], values.get("author_id")
-                ),
+                author=authors.get(key),
                 answers_to_author=True,
             )
-            address, _reason = decide_reply_to(draft, routing._sending_facts())
-            values["reply_to"] = formataddr((name, address)) if address else values["reply_to"]
+            address, _reason = decide_reply_to(draft, facts)
+            if address:
+                name = parse_mailbox(draft.email_from).name
+                values["reply_to"] = formataddr((name, address))
 
     @api.model
     def _companies_of_documents(self, documents):

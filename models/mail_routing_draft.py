@@ -185,41 +185,58 @@ class MailRoutingDraft(models.AbstractModel):
             rules[id(row)] = rule
         authors = self._authors(map(_author_key, rows))
         drafts = []
-        lacking = []
-        for number, row in enumerate(rows):
+        for row in rows:
             server_id = row.get("mail_server_id")
-            draft = Draft(
-                email_from=row.get("email_from") or "",
-                company_id=row["record_company_id"],
-                company_rule=rules.get(id(row), ""),
-                author=authors.get(_author_key(row)),
-                server=self.env["ir.mail_server"]._server_fact(server_id) if server_id else None,
-                reply_to=parse_mailbox(row.get("reply_to") or "").address,
-                return_path=_return_path(row.get("headers")),
+            drafts.append(
+                Draft(
+                    email_from=row.get("email_from") or "",
+                    company_id=row["record_company_id"],
+                    company_rule=rules.get(id(row), ""),
+                    author=authors.get(_author_key(row)),
+                    server=(
+                        self.env["ir.mail_server"]._server_fact(server_id) if server_id else None
+                    ),
+                    reply_to=parse_mailbox(row.get("reply_to") or "").address,
+                    return_path=_return_path(row.get("headers")),
+                )
             )
-            if not draft.reply_to or self._is_natives_reply_to(draft, row):
+        natives = self._with_natives_reply_to(drafts)
+        lacking = []
+        for number, (row, draft) in enumerate(zip(rows, drafts, strict=True)):
+            if not draft.reply_to or number in natives:
                 # while nothing is set, native sends a mail without one as it is
                 untouched = row.get("id") and not self._is_active()
                 to_author = bool(row.get("reply_to_force_new") or untouched)
-                draft = dataclasses.replace(draft, reply_to="", answers_to_author=to_author)
+                drafts[number] = dataclasses.replace(
+                    draft, reply_to="", answers_to_author=to_author
+                )
                 if not to_author:
                     lacking.append(number)
-            drafts.append(draft)
         if lacking:
             self._answer(rows, drafts, lacking)
         return drafts
 
     @api.model
-    def _is_natives_reply_to(self, draft, row):
-        """Tell whether Reply-To is but the author's own address, which native takes for want of
-        another; somebody else's is given on purpose.
+    def _with_natives_reply_to(self, drafts):
+        """Tell in which drafts Reply-To is but the author's own address.
 
-        :param draft: with the mail's Reply-To
+        Native takes that for want of another, where the author is a colleague; somebody else's is
+        given on purpose. One query for all, where any is needed.
+
+        :return: set of positions in the list
         """
-        address = _address(draft.email_from)
-        if draft.reply_to.lower() != address:
-            return False
-        return bool(draft.author or self._search_users([address]))
+        own = {}
+        for number, draft in enumerate(drafts):
+            address = _address(draft.email_from)
+            if draft.reply_to and draft.reply_to.lower() == address:
+                own[number] = address
+        unknown = {address for number, address in own.items() if not drafts[number].author}
+        colleagues = set(self._search_users(unknown).mapped("email_normalized"))
+        return {
+            number
+            for number, address in own.items()
+            if drafts[number].author or address in colleagues
+        }
 
     @api.model
     def _answer(self, rows, drafts, numbers):

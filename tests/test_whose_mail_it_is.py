@@ -239,3 +239,31 @@ class TestWhereAnswersGo(LeftAsItComesCase):
         self.answer(mailbox, invitation)
         self.fetch()
         self.assertIn("We agree", self.of_b.message_ids[0].body)
+
+    def test_many_that_are_answered_to_their_senders_cost_as_many_queries_as_few(self):
+        """As mailings and mail groups have it: Reply-To is the sender's address."""
+
+        def queries(number, email_from, is_new):
+            mails = self.env["mail.mail"].create(
+                [
+                    {
+                        "email_from": email_from,
+                        "reply_to": email_from,
+                        "reply_to_force_new": is_new,
+                        "email_to": CUSTOMER,
+                    }
+                ]
+                * number
+            )
+            self.env.flush_all()
+            self.env.invalidate_all()
+            before = self.env.cr.sql_log_count
+            mails._decide_routes()
+            return self.env.cr.sql_log_count - before
+
+        for email_from in ("news@elsewhere.example", self.ziying.email_formatted):
+            for is_new in (False, True):
+                with self.subTest(email_from, is_new=is_new):
+                    queries(1, email_from, is_new)
+                    few = queries(2, email_from, is_new)
+                    self.assertLessEqual(queries(30, email_from, is_new), few)
