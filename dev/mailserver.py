@@ -655,7 +655,7 @@ class MailServer:
             (folder / "postfix" / name).write_text(text)
         (folder / "postfix" / "main.cf").write_text(_MAIN_CF.format(**values))
         (folder / "postfix" / "master.cf").write_text(_MASTER_CF.format(**values))
-        # Postfix waits until its files are some seconds old, lest somebody is still writing them
+        # Postfix waits until its files are some seconds old, in case somebody is still writing them
         for path in (folder / "postfix").iterdir():
             os.utime(path, (0, 0))
 
@@ -882,7 +882,7 @@ def _send(
     if isinstance(message, Message):
         return client.send_message(message, mail_from, recipients)
     if isinstance(message, bytes):
-        # smtplib mends the line ends of text only; a bare LF ends no line in SMTP.
+        # smtplib fixes the line ends of text only; a bare LF ends no line in SMTP.
         message = re.sub(rb"\r\n|\r|\n", b"\r\n", message)
     return client.sendmail(mail_from, recipients, message)
 

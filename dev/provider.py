@@ -600,7 +600,7 @@ class Provider:
             if isinstance(message, Message):
                 return client.send_message(message, mail_from, rcpts)
             if isinstance(message, bytes):
-                # smtplib mends the line ends of text only; a bare LF ends no line in SMTP.
+                # smtplib fixes the line ends of text only; a bare LF ends no line in SMTP.
                 message = re.sub(rb"\r\n|\r|\n", b"\r\n", message)
             return client.sendmail(mail_from, rcpts, message)
 

@@ -5,7 +5,7 @@ class IrHttp(models.AbstractModel):
     _inherit = "ir.http"
 
     def session_info(self):
-        """Tell whoever administers how much incoming mail waits for him."""
+        """Tell the administrator how much incoming mail waits for him."""
         info = super().session_info()
         if self.env.user._is_system():
             info["mail_unprocessed_count"] = self.env["mail.unprocessed"].search_count([])

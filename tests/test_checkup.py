@@ -1,4 +1,4 @@
-"""What will go wrong is told before it does, and mended by one click."""
+"""What will go wrong is told before it does, and fixed by one click."""
 
 from odoo.exceptions import AccessError
 from odoo.tests import tagged

@@ -94,7 +94,7 @@ class TestTours(HttpCase):
 
     @in_each_language
     def test_mail_server(self):
-        """A login that is no address is refused while Restrict Username is on, then mended."""
+        """A login that is no address is refused while Restrict Username is on, then fixed."""
         self.env["res.config.settings"].create({"mail_restrict_username": True}).execute()
         self.start_tour(
             "/web#action=base.action_ir_mail_server_list",
