@@ -2,7 +2,6 @@
 
 import base64
 import socket
-import time
 from email.message import EmailMessage
 from email.utils import make_msgid
 from unittest.mock import patch
@@ -746,10 +745,8 @@ class TestUnprocessed(IncomingCase):
         with socket.create_server(("127.0.0.1", 0)) as silent:
             self.mailbox_a.write({"port": silent.getsockname()[1], "priority": 1})
             timeout = "odoo.addons.mail_company_routing.models.fetchmail_server.MAIL_TIMEOUT"
-            started = time.monotonic()
             with patch(timeout, 1):
-                self.fetch()
-            self.assertLess(time.monotonic() - started, 10)
+                self.fetch()  # without a time-out this has no end
         self.assertEqual(len(self.answers(self.of_b)), 1)
 
     def test_only_administrators_see_it(self):
