@@ -304,7 +304,6 @@ class IrMailServer(models.Model):
             _safe("To", email_to),
             _safe("Subject", subject),
             body,
-            *args[len(_BUILD_ARGUMENTS) :],
             **kwargs,
         )
         fold_breaks(message)
@@ -744,7 +743,6 @@ def _without_sender(smtp_session):
 
 def words_of(error):
     """Give the words of a mail server, or of the network, that an exception carries."""
-
     replies = [words_of_reply(*reply) for reply in _replies(error)]
     if replies:
         return "\n".join(replies)

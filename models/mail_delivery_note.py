@@ -130,13 +130,12 @@ class MailDeliveryNote(models.AbstractModel):
 
         :return: the message, none where it cannot be told; the addresses it did not reach
         """
-        own = self.env["mail.routing"]._get_facts()
+        mailboxes = self.env["mail.routing"]._get_facts().mailboxes_in_use
         addresses = [
-            address
+            email_normalize(address)
             for address in clues.failed or clues.quoted
-            if address != sender and address not in own.mailboxes_in_use
+            if address != sender and address not in mailboxes
         ]
-        addresses = [email_normalize(address) for address in addresses]
         since = fields.Datetime.now() - datetime.timedelta(days=_DAYS)
         notifications = self._notifications(
             [
@@ -158,6 +157,5 @@ class MailDeliveryNote(models.AbstractModel):
         if not named and len(notifications) == 1:
             named = notifications if is_postmaster or has_null_return_path(headers) else named
         message = named[:1].mail_message_id
-        return message, [
-            address for address in addresses if address in self._recipients_of(message)
-        ]
+        recipients = self._recipients_of(message)
+        return message, [address for address in addresses if address in recipients]
