@@ -95,18 +95,18 @@ class TestCheckup(TwoCompaniesCase):
 
     @mute_logger(*QUIET)
     def test_failed_and_waiting_mails(self):
-        self.assertNotFound("mails failed")
+        self.assertNotFound("Failed mails")
         self.server_b.active = False
         failed = self.mail(self.ziying, model="res.partner", res_id=self.of_b.id)
         failed.send()
-        self.assertFound("1 mails failed", failed)
+        self.assertFound("Failed mails: 1.", failed)
         waiting = self.mail(self.ziying, model="res.partner", res_id=self.of_a.id)
         self.assertNotFound("have been waiting")
         self.env.cr.execute(
             "UPDATE mail_mail SET create_date = create_date - interval '3 hours' WHERE id = %s",
             [waiting.id],
         )
-        self.assertFound("1 mails have been waiting for more than 2 hours", waiting)
+        self.assertFound("waiting for more than 2 hours: 1.", waiting)
 
     def test_answers_that_nobody_fetches(self):
         self.b.write({"reply_to_by_company": True, "reply_to_prefix": "info"})

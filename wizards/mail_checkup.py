@@ -102,13 +102,13 @@ class MailCheckup(models.TransientModel):
         )
         if failed:
             yield (
-                _("%s mails failed. Each says why, and what helps; then retry them.", len(failed)),
+                _("Failed mails: %s. Each says why, and what helps; then retry them.", len(failed)),
                 failed,
             )
         if waiting:
             yield (
                 _(
-                    "%(count)s mails have been waiting for more than %(hours)s hours. Is the"
+                    "Mails that have been waiting for more than %(hours)s hours: %(count)s. Is the"
                     " scheduled action 'Mail: Email Queue Manager' active?",
                     count=len(waiting),
                     hours=int(WAITING.total_seconds() // 3600),
