@@ -9,9 +9,13 @@ class Remembered(fields.Many2one):
     """A link that the database does not watch: what it points at may be gone.
 
     A foreign key would let a write fail, and with it the whole run of the queue, because somebody
-    deletes the server meanwhile; and the mail has left by then. Odoo reads a link to a record that
-    is gone as empty.
+    deletes the server meanwhile; and the mail has left by then. ``read`` and ``read_group`` give a
+    link to a record that is gone as empty; in code, ask the record whether it ``exists()``.
     """
+
+    # in lists stands the name that is kept beside it: an export would fail on what is gone
+    exportable = False
+    _description_sortable = False
 
     def update_db_foreign_key(self, model, column):
         """Drop the key that earlier versions made; native's own hook would make it."""
@@ -106,6 +110,19 @@ class MailSentRoute(models.AbstractModel):
         groups = [groupby] if isinstance(groupby, str) else groupby
         self._check_route_access(*fields, *groups)
         return super()._read_group_raw(domain, fields, groupby, *args, **kwargs)
+
+    @api.model
+    def _read_group_resolve_many2x_fields(self, data, fields):
+        """Name no server that is gone: Odoo would fail on it."""
+        known = {
+            row["sent_server_id"] for row in data if isinstance(row.get("sent_server_id"), int)
+        }
+        # sudo: as native, which names them next
+        gone = known - set(self.env["ir.mail_server"].sudo().browse(known).exists().ids)
+        for row in data:
+            if row.get("sent_server_id") in gone:
+                row["sent_server_id"] = None
+        return super()._read_group_resolve_many2x_fields(data, fields)
 
     @api.model
     def _search(self, args, *arguments, **kwargs):

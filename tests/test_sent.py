@@ -221,6 +221,27 @@ class TestSent(TwoCompaniesCase):
             with self.assertRaises(AccessError):
                 read()
 
+    def test_a_server_that_is_deleted_is_told_by_its_name_everywhere(self):
+        """Lists and exports go on; the database does not watch the link."""
+        provider = self.provider()
+        server = self.mail_server(provider, sender_policy="login")
+        self.post()
+        mail = self.env["mail.mail"].search([("sent_server_id", "=", server.id)])
+        notification = self.env["mail.notification"].search([("mail_mail_id", "in", mail.ids)])
+        self.env.flush_all()
+        server.unlink()
+        self.env.invalidate_all()
+        for records in (mail, notification):
+            domain = [("id", "in", records.ids)]
+            with self.subTest(records._name):
+                told = records.fields_get(["sent_server_id", "sent_server_name"])
+                offered = [name for name in told if told[name].get("exportable", True)]
+                self.assertEqual(offered, ["sent_server_name"])
+                self.assertEqual(records.export_data(offered)["datas"], [["Ohm SMTP"]])
+                (group,) = records.read_group(domain, ["id"], ["sent_server_id"])
+                self.assertFalse(group["sent_server_id"])
+                self.assertFalse(records.read(["sent_server_id"])[0]["sent_server_id"])
+
 
 class TestSentUntouched(MailRoutingCase):
     def test_native_mail_is_kept_too_without_a_query(self):
