@@ -11,7 +11,7 @@ WAITING = timedelta(hours=2)
 
 
 class MailCheckup(models.TransientModel):
-    """What is wrong, or will be, with the mail settings; each finding leads to where it is fixed."""
+    """What is wrong, or will be, with the mail settings; each finding leads to its cure."""
 
     _name = "mail.checkup"
     _description = "Mail Check-up"
