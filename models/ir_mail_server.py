@@ -39,6 +39,10 @@ _TRACKED_DOCUMENT = re.compile(r"-openerp-(\d+)-([\w.]+)@")
 
 #: what ``build_email`` takes after the body, in its order
 _BUILD_ARGUMENTS = (
+    "email_from",
+    "email_to",
+    "subject",
+    "body",
     "email_cc",
     "email_bcc",
     "reply_to",
@@ -53,6 +57,9 @@ _BUILD_ARGUMENTS = (
 )
 #: those of them that become headers, as which
 _HEADERS = {
+    "email_from": "From",
+    "email_to": "To",
+    "subject": "Subject",
     "email_cc": "Cc",
     "email_bcc": "Bcc",
     "reply_to": "Reply-To",
@@ -281,10 +288,10 @@ class IrMailServer(models.Model):
             lambda: login(connection, smtp_user, smtp_password),
         )
 
-    def build_email(self, email_from, email_to, subject, body, *args, **kwargs):
+    def build_email(self, *args, **kwargs):
         """Build a message in which every header stands on a line of its own, whatever is in it."""
         if not self.env["mail.routing"]._is_active():
-            return super().build_email(email_from, email_to, subject, body, *args, **kwargs)
+            return super().build_email(*args, **kwargs)
         kwargs.update(zip(_BUILD_ARGUMENTS, args, strict=False))
         for argument in _HEADERS.keys() & kwargs.keys():
             kwargs[argument] = _safe(_HEADERS[argument], kwargs[argument])
@@ -299,13 +306,7 @@ class IrMailServer(models.Model):
                 (safe_text(name or ""), content, safe_mime_type(mime))
                 for name, content, mime in kwargs["attachments"]
             ]
-        message = super().build_email(
-            _safe("From", email_from),
-            _safe("To", email_to),
-            _safe("Subject", subject),
-            body,
-            **kwargs,
-        )
+        message = super().build_email(**kwargs)
         fold_breaks(message)
         return message
 
