@@ -37,7 +37,7 @@ _OWN_MODULES = tuple(
 #: the document in a Message-Id that ``tools.generate_tracking_message_id`` made
 _TRACKED_DOCUMENT = re.compile(r"-openerp-(\d+)-([\w.]+)@")
 
-#: what ``build_email`` takes after the body, in its order
+#: what ``build_email`` takes, in its order
 _BUILD_ARGUMENTS = (
     "email_from",
     "email_to",
@@ -561,11 +561,21 @@ class IrMailServer(models.Model):
         :return: the exception to raise; ``error`` itself where there is nothing to add
         """
         cure = self._cure(cause, str(error.args[-1:]), server)
-        if not cure and self.env["mail.routing"]._is_active():
-            cure = _("The server was %s.", self._server_label(server))
-        if not cure:
-            return error
-        return ExplainedDeliveryException(*error.args, cure)
+        if not self.env["mail.routing"]._is_active():
+            return ExplainedDeliveryException(*error.args, cure) if cure else error
+        label = self._server_label(server)
+        if isinstance(cause, smtplib.SMTPRecipientsRefused):
+            mails = self.env["mail.mail"]
+            refused = cause.recipients
+            words = "\n".join(mails._refusal_sentence(key, *refused[key]) for key in refused)
+            cure = cure or mails._refusal_cure(refused)
+        else:
+            words = "\n".join(words_of_reply(*reply) for reply in _replies(cause))
+        if not words:
+            # native's own words, which name no server of the queue
+            return ExplainedDeliveryException(*error.args, cure or _("The server was %s.", label))
+        told = _("%(server)s refused this mail: %(words)s", server=label, words=words)
+        return ExplainedDeliveryException(error.args[0], told, cure)
 
     @api.model
     def _explained_header(self, error, cause):

@@ -631,10 +631,7 @@ class MailMail(models.Model):
             )
         else:
             told = _("%s did not take this mail for its recipients.", label)
-        if any(code >= 500 for code, _reply in delivery.refused.values()):
-            cure = _("Correct the addresses, then retry: it is sent to those who have not got it.")
-        else:
-            cure = _("Retry later: it is sent to those who have not got it.")
+        cure = self._refusal_cure(delivery.refused)
         reason = "\n".join([told, *words.values(), cure])
         self.write({"state": "exception", "failure_reason": reason})
         return reason
@@ -646,6 +643,17 @@ class MailMail(models.Model):
             for address, reply in self._delivery().refused.items()
         }
 
+    @api.model
+    def _refusal_cure(self, refused):
+        """Say what helps where recipients were refused.
+
+        :param refused: address -> (code, words)
+        """
+        if any(code >= 500 for code, _reply in refused.values()):
+            return _("Correct the addresses, then retry: it is sent to those who have not got it.")
+        return _("Retry later: it is sent to those who have not got it.")
+
+    @api.model
     def _refusal_sentence(self, address, code, reply):
         """Tell whom the server refused, in its words."""
         words = words_of_reply(code, reply)

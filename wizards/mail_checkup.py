@@ -174,9 +174,9 @@ class MailCheckup(models.TransientModel):
                 return (
                     _(
                         "Mail that %(address)s and others of %(domain)s write for %(company)s"
-                        " leaves as %(notification)s: that domain is in the Alias Domain table for"
-                        " no company, or for another. Enter it there for %(company)s, or turn on"
-                        " Mail From by Company.",
+                        " leaves as %(notification)s: the Alias Domain table does not have that"
+                        " domain for this company. Enter it there for %(company)s, or turn on Mail"
+                        " From by Company.",
                         address=address,
                         domain=domain_of(address),
                         company=company.name,
