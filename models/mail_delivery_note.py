@@ -3,7 +3,7 @@ import datetime
 from odoo import api, fields, models
 from odoo.tools import email_normalize
 
-from ..routing import has_null_return_path, read_clues
+from ..routing import read_clues
 
 #: days in which a mail is found by its recipient and its subject
 _DAYS = 7
@@ -77,7 +77,7 @@ class MailDeliveryNote(models.AbstractModel):
             if not failed and len(partners) == 1:
                 failed = list(partners)  # he may have it forwarded to an address of his own
         elif kind == "note":
-            message, failed = self._find_by_recipient(sender, headers, clues)
+            message, failed = self._find_by_recipient(sender, clues)
             partners = self._recipients_of(message)
         else:
             return []
@@ -125,8 +125,10 @@ class MailDeliveryNote(models.AbstractModel):
         return notifications.search([("notification_type", "=", "email"), *domain], **options)
 
     @api.model
-    def _find_by_recipient(self, sender, headers, clues):
-        """Find a mail of the last days by its recipient, and by its subject where that is told.
+    def _find_by_recipient(self, sender, clues):
+        """Find a mail of the last days by its recipient and its subject.
+
+        Not by its recipient alone: any stranger knows that, and may write such a note.
 
         :return: the message, none where it cannot be told; the addresses it did not reach
         """
@@ -153,9 +155,6 @@ class MailDeliveryNote(models.AbstractModel):
                 or ""
             )
         )
-        is_postmaster = sender.partition("@")[0] in ("postmaster", "mailer-daemon")
-        if not named and len(notifications) == 1:
-            named = notifications if is_postmaster or has_null_return_path(headers) else named
         message = named[:1].mail_message_id
         recipients = self._recipients_of(message)
         return message, [address for address in addresses if address in recipients]

@@ -304,7 +304,8 @@ class TestNotesOfNonDelivery(IncomingCase):
         self.assertBounced()
 
     def test_with_failed_recipients(self):
-        self.note("system@qq.com", text="退信", X_Failed_Recipients=CUSTOMER, Return_Path="<>")
+        text = f"This is a copy of the message.\nMessage-Id: {self.mail.message['Message-Id']}"
+        self.note("system@qq.com", text=text, X_Failed_Recipients=CUSTOMER, Return_Path="<>")
         self.assertBounced()
 
     def test_with_a_null_return_path(self):
@@ -351,6 +352,10 @@ class TestNotesOfNonDelivery(IncomingCase):
     def test_a_stranger_who_knows_the_address_alone(self):
         self.note("evil@example.org", text=self.text("x"), X_Failed_Recipients=CUSTOMER)
         self.assertBounced(False)
+        for sender in ("postmaster@example.org", "mailer-daemon@example.org", "evil@example.org"):
+            self.unprocessed().unlink()
+            self.note(sender, text=self.text("x"), Return_Path="<>")
+            self.assertBounced(False)
 
     def test_a_holiday_note_is_an_answer(self):
         for headers in (
