@@ -1,12 +1,13 @@
 import contextlib
 import logging
 from imaplib import IMAP4
+from poplib import error_proto
 
 from odoo import _, fields, models, release
 
 from odoo.addons.mail.models.fetchmail import MAIL_TIMEOUT
 
-from .credentials import ImapLogin
+from .credentials import ImapLogin, without
 from .fetch_session import FETCHING, BoundedImap, Fetching, ImapFetch, PopFetch
 
 _logger = logging.getLogger(__name__)
@@ -75,7 +76,13 @@ class FetchmailServer(models.Model):
         if kind == "imap" and (self.active or allow_archived):
             connection = self._connect_imap()
         else:
-            connection = super().connect(allow_archived=allow_archived)
+            trouble = None
+            try:
+                connection = super().connect(allow_archived=allow_archived)
+            except error_proto as error:
+                trouble = without(error, self.password)
+            if trouble:
+                raise trouble  # here: in the block it would have the other as its context
         fetching = Fetching.of(self.env)
         session = {"imap": ImapFetch, "pop": PopFetch}.get(kind)
         return session(connection, fetching, self.env) if fetching and session else connection

@@ -9,6 +9,7 @@ import threading
 import urllib.parse
 from contextlib import contextmanager
 from functools import partial
+from unittest.mock import patch
 
 import psycopg2
 
@@ -258,6 +259,17 @@ class TestLogin(MailRoutingCase):
             server.button_confirm_login()
         self.assertHidden(str(caught.exception), 'pl"ain-\\one')
 
+    def test_a_pop_mailbox_that_repeats_it(self):
+        server = self.fetching_server(TalkativeImap(handler=_TalkativePopSession))
+        server.write({"server_type": "pop", "state": "done"})
+        with everything_logged() as log:
+            with self.assertRaisesRegex(UserError, r"wrong: \*\*\*") as caught:
+                server.button_confirm_login()
+            with patch.object(self.env.cr, "commit", self.env.flush_all):
+                server.fetch_mail()
+        self.assertHidden(str(caught.exception))
+        self.assertHidden("\n".join(log.lines))
+
     def test_what_is_hidden(self):
         self.assertEqual(hide(b"535 not \xff secret", "secret"), b"535 not \xff ***")
         self.assertEqual(hide("535 no", ""), "535 no")
@@ -273,8 +285,8 @@ class TalkativeImap(socketserver.ThreadingTCPServer):
 
     daemon_threads = True
 
-    def __init__(self, offers=b"", login=b""):
-        super().__init__(("127.0.0.1", 0), _TalkativeImapSession)
+    def __init__(self, offers=b"", login=b"", handler=None):
+        super().__init__(("127.0.0.1", 0), handler or _TalkativeImapSession)
         self.offers, self.login = offers, login
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -299,6 +311,16 @@ class _TalkativeImapSession(socketserver.StreamRequestHandler):
                 self.wfile.write(b"* CAPABILITY IMAP4rev1 %s\r\n" % self.server.offers)
             answer = b"OK done" if right else b"NO wrong: %s" % told
             self.wfile.write(b"%s %s\r\n" % (tag, answer))
+
+
+class _TalkativePopSession(socketserver.StreamRequestHandler):
+    def handle(self):
+        self.wfile.write(b"+OK ready\r\n")
+        for line in self.rfile:
+            verb, *told = line.split(None, 1)
+            right = verb.upper() != b"PASS"
+            answer = b"+OK" if right else b"-ERR wrong: " + b"".join(told).strip()
+            self.wfile.write(answer + b"\r\n")
 
 
 @tagged("post_install", "-at_install")
