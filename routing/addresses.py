@@ -27,6 +27,10 @@ _PLAIN_MAILBOX = re.compile(
 _LINE = 78
 #: RFC 5322 2.1.1: a line MUST be no more than 998 characters
 _LONGEST_LINE = 998
+#: what is read of a text with one mailbox: parsers take the square of its length
+_LONGEST_MAILBOX = 4096
+#: RFC 5321 4.5.3.1.2 allows 255; RFC 1035 2.3.4 leaves 253 of them
+_LONGEST_DOMAIN = 253
 
 
 class Mailbox(NamedTuple):
@@ -45,6 +49,8 @@ def ascii_domain(text: str) -> str:
     :raise ValueError: not a host name of at least two labels (RFC 1123 2.1, RFC 5891)
     """
     text = (text or "").strip().rstrip(".").lower()
+    if len(text) > _LONGEST_DOMAIN:  # its ASCII form is no shorter, and takes long to make
+        raise ValueError("not a domain: too long")
     try:
         ascii_text = (
             text if text.isascii() else idna.encode(text, uts46=True, transitional=False).decode()
@@ -52,7 +58,11 @@ def ascii_domain(text: str) -> str:
     except (idna.IDNAError, UnicodeError) as error:
         raise ValueError(f"not a domain: {text!r} ({error})") from error
     labels = ascii_text.split(".")
-    if len(labels) < 2 or len(ascii_text) > 253 or not all(map(_LABEL.fullmatch, labels)):
+    if (
+        len(labels) < 2
+        or len(ascii_text) > _LONGEST_DOMAIN
+        or not all(map(_LABEL.fullmatch, labels))
+    ):
         raise ValueError(f"not a domain: {text!r}")
     if labels[-1].isdigit():
         raise ValueError(f"an IP address is no mail domain: {text!r}")
@@ -134,6 +144,17 @@ def decode_words(text: str) -> str:
         return text
 
 
+def all_mailboxes(text: str) -> list[tuple[str, str]]:
+    """Give (name, address) of each mailbox in a text, none of one that cannot be read.
+
+    Python's parser goes one level deeper with each bracket, until it may go no deeper.
+    """
+    try:
+        return getaddresses([text])
+    except RecursionError:
+        return []
+
+
 @lru_cache(maxsize=8192)
 def parse_mailbox(text: str) -> Mailbox:
     """Read the first mailbox of an address header or of a stored ``email_from``.
@@ -142,14 +163,14 @@ def parse_mailbox(text: str) -> Mailbox:
     :return: the name (decoded and cleaned) and the address; of several the first with an
         address counts, as in native ``email_split_and_format``; no address: name alone
     """
-    text = text or ""
+    text = (text or "")[:_LONGEST_MAILBOX]
     plain = _PLAIN_MAILBOX.fullmatch(text)
     if plain:
         return Mailbox(clean_name(decode_words(plain[1] or plain[2] or "")), plain[3] or plain[4])
     if not text.strip():
         return Mailbox("", "")
     one_line = _WHITE.sub(" ", text)
-    for name, address in getaddresses([one_line]):
+    for name, address in all_mailboxes(one_line):
         if "@" in address.strip("@") and clean_name(address) == address.strip():
             return Mailbox(clean_name(decode_words(name)), address.strip())
     # stricter releases of getaddresses give up on what mail programs still write

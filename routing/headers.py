@@ -10,10 +10,10 @@ import re
 from base64 import b64decode
 from email import policy
 from email.message import Message
-from email.utils import getaddresses
 from functools import lru_cache
+from itertools import islice
 
-from .addresses import ascii_address, clean_name, decode_words, format_mailbox
+from .addresses import all_mailboxes, ascii_address, clean_name, decode_words, format_mailbox
 
 #: what ``str.splitlines`` breaks at, what no header can hold, and what no charset can encode
 _BREAKS = re.compile("[\x00\x0a-\x0d\x1c-\x1e\x85\u2028\u2029\ud800-\udfff]+")
@@ -38,10 +38,17 @@ _MIME_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(?:;[ -~]*)?")
 _ADDRESS_HEADERS = frozenset(
     {"from", "sender", "reply-to", "to", "cc", "bcc", "x-forge-to", "return-path"}
 )
+#: those of them that a mail's writer alone fills in
+_OF_THE_SENDER = frozenset({"from", "sender", "reply-to", "return-path"})
 _IDENTIFYING_HEADERS = frozenset({"message-id", "in-reply-to", "references"})
 
 #: what needs no folding (RFC 5322 2.1.1), after the longest of the address headers' names
 _UNFOLDED = 78 - len("X-Forge-To: ")
+
+#: characters of a name, and of a text, that are written: Python takes the square of their number
+_LONGEST_NAME = 500
+_LONGEST_TEXT = 5000
+_MOST_SENDERS = 10
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 
@@ -67,13 +74,19 @@ def safe_value(name: str, value: str) -> str:
     name = name.lower()
     text = one_line(value).strip()
     if name in _ADDRESS_HEADERS:
-        if _is_plain_mailbox(text) or (_stays_one(name, text) and _can_be_sent_to(text)):
+        if _is_plain_mailbox(text):
+            return text
+        if name in _OF_THE_SENDER and len(text) > _LONGEST_TEXT:
+            return ", ".join(islice(_mailboxes(name, text), _MOST_SENDERS))
+        if not _has_long_name(text) and _stays_one(name, text) and _can_be_sent_to(text):
             return text
         return ", ".join(_mailboxes(name, text))
     if name in _IDENTIFYING_HEADERS:
         if _PLAIN_IDENTIFIERS.fullmatch(text) and "=?" not in text:
             return text
         return " ".join(_IDENTIFIER.findall(text))
+    if len(text) > _LONGEST_TEXT:
+        text = text[:_LONGEST_TEXT] + "…"
     if _PLAIN_TEXT.fullmatch(text) or _stays_one(name, text):
         return text
     return safe_text(text)
@@ -103,21 +116,32 @@ def _is_plain_mailbox(text):
     return name.isprintable() and "=?" not in name
 
 
+def _has_long_name(text):
+    """Tell whether one of some mailboxes is longer than any that people write."""
+    if len(text) <= _LONGEST_NAME:
+        return False
+    found = all_mailboxes(text)
+    return not found or any(len(name) + len(address) > _LONGEST_NAME for name, address in found)
+
+
 def _can_be_sent_to(text):
     """Tell whether nothing but names is beyond ASCII: what else would need SMTPUTF8 (RFC 6531)."""
     if text.isascii() and "=?" not in text:
         return True
     return all(
-        ascii_address(address) and "=?" not in address for _name, address in getaddresses([text])
+        ascii_address(address) and "=?" not in address for _name, address in all_mailboxes(text)
     )
 
 
 def _mailboxes(name, text):
     """Give the mailboxes in a text that can be sent to, each as it is written safely."""
-    for display_name, address in getaddresses([text]):
+    for display_name, address in all_mailboxes(text):
         address = ascii_address(address)
         if address and "=?" not in address:
-            mailbox = format_mailbox(safe_text(display_name), address)
+            display_name = safe_text(display_name)
+            if len(display_name) > _LONGEST_NAME:
+                display_name = display_name[:_LONGEST_NAME] + "…"
+            mailbox = format_mailbox(display_name, address)
             yield from [text for text in (mailbox, address) if _stays_one(name, text)][:1]
 
 

@@ -204,3 +204,14 @@ def test_local_parts(text):
 @pytest.mark.parametrize("text", ["", "a b", "a@b", "你好", "a\nb", ".a", "a.", "a..b", "x" * 65])
 def test_no_local_parts(text):
     assert not is_local_part(text)
+
+
+def test_brackets_without_end():
+    text = "(" * 3000 + "a@b.com"
+    assert parse_mailbox(text).address == "a@b.com"
+    assert ascii_address(text) == "a@b.com"
+
+
+def test_a_domain_that_is_too_long_is_none():
+    for domain in ("a" * 60 + ".com", "à" * 50_000 + ".com", "a." * 200 + "com"):
+        assert is_address(f"a@{domain}") is (len(domain) < 253)

@@ -65,3 +65,18 @@ def test_a_line_that_is_none_of_the_headers_is_found():
     assert strange_header(["To", "Subject"], good.replace(b" y", b"Bcc: y")) == "Bcc: y"
     assert strange_header(["To", "Subject"], good.replace(b" y", b"\r\nx")) == ""
     assert strange_header(["To", "Subject", "Cc"], good) == "cc"
+
+
+@pytest.mark.parametrize("name", ["From", "Reply-To", "To"])
+def test_brackets_without_end_are_no_address(name):
+    assert safe_value(name, "(" * 5000 + "a@b.com") == ""
+
+
+def test_what_python_would_fold_for_minutes_is_cut():
+    assert safe_value("Reply-To", "à" * 50_000 + "@b.com") == ""
+    name = safe_value("Reply-To", "à " * 20_000 + "<a@b.com>")
+    assert name.endswith("… <a@b.com>") and len(name) < 600
+    assert safe_value("Subject", "à " * 50_000).endswith("…")
+    assert safe_value("From", "a@b.com, " * 10_000).count("@") == 10
+    many = ", ".join(f"Lee <lee{number}@b.com>" for number in range(300))
+    assert safe_value("To", many) == many, "no recipient is lost"
