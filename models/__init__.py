@@ -11,6 +11,7 @@ from . import (
     ir_mail_server,
     mail_message,
     mail_mail,
+    mail_template,
     mail_delivery_note,
     mail_refusal,
     mail_notification,

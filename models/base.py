@@ -1,7 +1,7 @@
 import dataclasses
 from functools import lru_cache
 
-from odoo import models
+from odoo import api, models
 from odoo.tools import formataddr
 
 from ..routing import Draft, decide_reply_to, parse_mailbox
@@ -9,6 +9,19 @@ from ..routing import Draft, decide_reply_to, parse_mailbox
 
 class Base(models.AbstractModel):
     _inherit = "base"
+
+    @api.model
+    def _where_calc(self, domain, *args, **kwargs):
+        """Refuse to search by the route of a mail across models that Odoo joins by itself.
+
+        A partner's messages, and their notifications, are searched in one query, in which nobody
+        asks whether the last one's field may be read.
+        """
+        for leaf in domain or ():
+            name = leaf[0] if isinstance(leaf, list | tuple) and leaf else None
+            if isinstance(name, str) and ".sent_" in name:
+                self.env["mail.notification"]._check_route_access(name)
+        return super()._where_calc(domain, *args, **kwargs)
 
     def _mail_get_companies(self, default=None):
         """Give the company that each document's mail belongs to.
@@ -36,6 +49,7 @@ class Base(models.AbstractModel):
         aliases = records._mail_document_aliases()
         name, address = parse_mailbox(default or "")
         author_id = self.env.context.get("mail_routing_author_id")
+        author_id = author_id if isinstance(author_id, int) else None
         author_in = lru_cache(
             lambda company_id: routing._author(address.lower(), company_id, author_id)
         )

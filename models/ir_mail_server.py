@@ -27,7 +27,7 @@ from ..routing.headers import (
     safe_value,
 )
 from .credentials import can_be_sent, smtp_login
-from .smtp_session import Delivery, UnsafeHeader
+from .smtp_session import Delivery, Sent, UnsafeHeader
 
 #: where ``_find_mail_server`` is native's or ours
 _OWN_MODULES = tuple(
@@ -73,6 +73,10 @@ class ExplainedDeliveryException(MailDeliveryException):
 
     def __str__(self):
         return "\n".join(str(arg) for arg in self.args if arg)
+
+
+class _Probe(list):
+    """Collects the servers that come down to native's ``_find_mail_server``."""
 
 
 class IrMailServer(models.Model):
@@ -206,6 +210,8 @@ class IrMailServer(models.Model):
     def _find_mail_server(self, email_from, mail_servers=None):
         """Leave From to the decision: native gives the notification address in its place."""
         probe = self.env.context.get("mail_routing_probe")
+        if not isinstance(probe, _Probe):  # a user's context may bring anything by this name
+            probe = None
         if probe is not None:
             probe.append(self.browse() if mail_servers is None else mail_servers)
         server, smtp_from = super()._find_mail_server(email_from, mail_servers)
@@ -227,7 +233,7 @@ class IrMailServer(models.Model):
         servers = self.sudo().browse(
             [server.id for server in self.env["mail.routing"]._get_facts().servers]
         )
-        probe = []
+        probe = _Probe()
         servers.with_context(mail_routing_probe=probe)._find_mail_server("", servers)
         return frozenset(probe[-1].ids) if probe else None
 
@@ -250,7 +256,7 @@ class IrMailServer(models.Model):
         The connection remembers its server in ``mail_server_id``; None: given by ``host``, or the
         one of the configuration file.
         """
-        delivery = self.env.context.get("mail_delivery")
+        delivery = Delivery.of(self.env)
         named = bool(mail_server_id)
         if not (named or host or delivery) and self.env["mail.routing"]._is_active():
             route = self._route(self._draft_of(str(kwargs.get("smtp_from") or "")))
@@ -320,7 +326,7 @@ class IrMailServer(models.Model):
                 route = self._route(self._draft(message, mail_server_id))
                 sender = self.with_context(mail_delivery=Delivery(route.server, route=route))
         session = kwargs.get("smtp_session")
-        delivery = sender.env.context.get("mail_delivery")
+        delivery = Delivery.of(sender.env)
         if delivery and delivery.route:
             # other addons read server and From here
             mail_server_id = delivery.server.id
@@ -349,7 +355,7 @@ class IrMailServer(models.Model):
         :param cause: what had happened, as smtplib tells it
         """
         self._reset_session(smtp_session, cause)
-        delivery = self.env.context.get("mail_delivery")
+        delivery = Delivery.of(self.env)
         queued = delivery and delivery.queued
         if queued and self._is_for_others_too(cause):
             delivery.refuse(cause.recipients)
@@ -372,7 +378,7 @@ class IrMailServer(models.Model):
         """
         if not isinstance(cause, smtplib.SMTPRecipientsRefused):
             return False
-        delivery = self.env.context["mail_delivery"]
+        delivery = Delivery.of(self.env)
         mail = self.env["mail.mail"].sudo().browse(delivery.mail_id or ())
         messages = len(mail.recipient_ids) + bool(mail.email_to)
         return (
@@ -390,7 +396,7 @@ class IrMailServer(models.Model):
         ``smtplib`` sends no RSET after a refused DATA, so the next mail would meet "nested MAIL
         command"; and a 421 to MAIL is the end of the session (RFC 5321 3.8), not this mail's.
         """
-        delivery = self.env.context.get("mail_delivery")
+        delivery = Delivery.of(self.env)
         if not (smtp_session and delivery and delivery.queued):
             return
         if isinstance(cause, smtplib.SMTPSenderRefused) and cause.smtp_code == 421:
@@ -400,13 +406,13 @@ class IrMailServer(models.Model):
 
     def _prepare_email_message(self, message, smtp_session):
         """Carry the route out: From, Return-Path and MAIL FROM of this message."""
-        sent = self.env.context.get("mail_sent")
+        sent = Sent.of(self.env)
         if not self.env["mail.routing"]._is_active():
             prepared = super()._prepare_email_message(message, smtp_session)
             if sent:
                 sent.mail_from = prepared[0]
             return prepared
-        delivery = self.env.context.get("mail_delivery")
+        delivery = Delivery.of(self.env)
         route = delivery.route if delivery else None
         if route is None:
             route = self._route(self._draft_of_session(message, smtp_session))
@@ -424,7 +430,7 @@ class IrMailServer(models.Model):
     def _get_default_from_address(self):
         """Let a mail without a sender be built where the route has one for it."""
         address = super()._get_default_from_address()
-        delivery = self.env.context.get("mail_delivery")
+        delivery = Delivery.of(self.env)
         if address or not (delivery and delivery.route):
             return address
         return delivery.route.from_address or address
@@ -543,7 +549,7 @@ class IrMailServer(models.Model):
     @api.model
     def _server_of_session(self, smtp_session, mail_server_id) -> Server:
         """Give the server that was at work when something failed."""
-        delivery = self.env.context.get("mail_delivery")
+        delivery = Delivery.of(self.env)
         if delivery and delivery.queued:
             return delivery.server  # as it was then: it may have been deleted meanwhile
         mail_server_id = getattr(smtp_session, "mail_server_id", None) or mail_server_id
@@ -646,7 +652,7 @@ class IrMailServer(models.Model):
 
         The queue's own user may well have another one.
         """
-        delivery = self.env.context.get("mail_delivery")
+        delivery = Delivery.of(self.env)
         mail_ids = delivery.mail_ids() if delivery else ()
         lang = self.env["mail.mail"].browse(mail_ids[:1])._authors_language()
         return self.with_context(lang=lang)

@@ -14,6 +14,7 @@ from odoo.tools import email_normalize_all, email_split_and_format, split_every
 
 from ..routing import decide, is_restricted, recognise_refusal
 from .ir_mail_server import ExplainedDeliveryException, words_of_reply
+from .mail_message import without_ours
 from .smtp_session import Delivery, Sent, SessionWatch, key
 
 _logger = logging.getLogger(__name__)
@@ -124,12 +125,17 @@ class MailMail(models.Model):
             },
         }
 
+    @api.model
+    def default_get(self, fields_list):
+        """As of the message: native makes a mail, as superuser, in the context of its user."""
+        return without_ours(super().default_get(fields_list))
+
     def send(self, auto_commit=False, raise_exception=False):
         """Send each server's mails on their own, whatever happens to the others'."""
         if not self.env["mail.routing"]._is_active():
             return super().send(auto_commit=auto_commit, raise_exception=raise_exception)
         if auto_commit:
-            groups = self._persistently(lambda: list(self._split_by_route()))
+            groups = self._groups_of_queue()
         else:
             groups = list(self._not_being_sent()._split_by_route())
         if raise_exception:
@@ -169,7 +175,7 @@ class MailMail(models.Model):
 
     def _delivery(self):
         """Give the :class:`~.smtp_session.Delivery` that these mails are part of, if any."""
-        return self.env.context.get("mail_delivery")
+        return Delivery.of(self.env)
 
     # ------------------------------------------------------------
     # Routes
@@ -195,6 +201,37 @@ class MailMail(models.Model):
                     mail_delivery=delivery, mail_sent=server and Sent(server.id, server.name)
                 )
                 yield mails, routes[batch_ids[0]].failure
+
+    def _groups_of_queue(self):
+        """Give the groups of :meth:`_split_by_route`; a mail without a route takes none along.
+
+        Where another one has a route, what is wrong is the mail's: it fails. Where none has, it
+        may be anything, such as an upgrade under way: all stay in the queue.
+        """
+        groups, undecided = self._groups_and_undecided()
+        for mail, error in undecided:
+            if not groups:
+                raise error
+            _logger.error("No route can be decided for mail %s", mail.id, exc_info=error)
+            mail._persistently(partial(mail._fail_interrupted, error))
+        return groups
+
+    def _groups_and_undecided(self):
+        """Give the groups of these mails, and (mail, exception) of those that have no route."""
+        try:
+            return self._persistently(lambda: list(self._split_by_route())), []
+        except MemoryError:
+            raise
+        except Exception as error:
+            if self._is_cut_off(error) or _is_conflict(error):
+                raise
+            self.env.cr.rollback()
+            if len(self) == 1:
+                return [], [(self, error)]
+        half = len(self) // 2
+        groups, undecided = self[:half]._groups_and_undecided()
+        others, more = self[half:]._groups_and_undecided()
+        return groups + others, undecided + more
 
     def _decide_routes(self):
         """Give mail id -> route; mails that are alike share one decision."""
@@ -293,7 +330,7 @@ class MailMail(models.Model):
         """
         delivery = self._delivery()
         delivery.start(self.id)
-        self.env.context["mail_sent"].mail_from = False  # it may not come as far
+        Sent.of(self.env).mail_from = False  # it may not come as far
         watch.start_mail()
         try:
             send()
@@ -590,7 +627,7 @@ class MailMail(models.Model):
             result = super()._postprocess_sent_message(
                 success_pids, failure_reason=failure_reason, failure_type=failure_type
             )
-            sent = self.env.context.get("mail_sent")
+            sent = Sent.of(self.env)
             if sent:
                 sent.mail_from = False  # the next mail may not come as far
             return result

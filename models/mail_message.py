@@ -12,8 +12,7 @@ from ..routing import Draft, decide_reply_to, parse_mailbox
 _logger = logging.getLogger(__name__)
 
 #: what only this addon says of a message
-_OURS = frozenset({"record_alias_domain_id", "record_company_id"})
-_OURS_BY_DEFAULT = frozenset(f"default_{name}" for name in _OURS)
+OURS = frozenset({"record_alias_domain_id", "record_company_id"})
 
 
 class MailMessage(models.Model):
@@ -32,11 +31,16 @@ class MailMessage(models.Model):
         help="The Email Domain of that company when the message was written",
     )
 
+    @api.model
+    def default_get(self, fields_list):
+        """Take no company from a context: it is a user's, also where a superuser writes."""
+        return without_ours(super().default_get(fields_list))
+
     @api.model_create_multi
     def create(self, values_list):
         """Give every message its company, so that whoever sends it later need not guess."""
         if not self.env.su:
-            values_list = [self._without_record_company(values) for values in values_list]
+            values_list = [without_ours(values) for values in values_list]
         if not self.env["mail.routing"]._is_active():
             return super().create(values_list)
         self._set_record_company(values_list)
@@ -45,7 +49,7 @@ class MailMessage(models.Model):
 
     def write(self, vals):
         if not self.env.su:
-            vals = {name: value for name, value in vals.items() if name not in _OURS}
+            vals = without_ours(vals)
         return super().write(vals)
 
     def unlink(self):
@@ -54,14 +58,6 @@ class MailMessage(models.Model):
         if self.env.context.get("mail_invitation_stays"):
             stays = self.filtered(lambda message: message.message_type == "user_notification")
         return super(MailMessage, self - stays).unlink()
-
-    @api.model
-    def _without_record_company(self, values):
-        """Take out what no user may say: his mail would leave by any company's server."""
-        said = _OURS & values.keys()
-        if not said and not self.env.context.keys() & _OURS_BY_DEFAULT:
-            return values
-        return {**values, **dict.fromkeys(_OURS, False)}
 
     @api.model
     def _set_record_company(self, values_list):
@@ -175,3 +171,13 @@ class MailMessage(models.Model):
         # native knows no answer for a user notification about a document: it is never asked there
         values = {name: value for name, value in values.items() if name != "message_type"}
         return super(MailMessage, messages)._get_reply_to(values)
+
+
+def without_ours(values):
+    """Take out what no user may say: his mail would leave by any company's server.
+
+    :param values: of a message, or of a mail
+    """
+    if OURS.isdisjoint(values):
+        return values
+    return {name: value for name, value in values.items() if name not in OURS}

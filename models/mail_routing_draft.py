@@ -290,8 +290,8 @@ def _return_path(headers):
     if not headers or "return-path" not in headers.lower():
         return ""
     try:
-        values = ast.literal_eval(headers)
-    except (ValueError, SyntaxError):
-        return ""  # native ignores such headers as well
-    found = [str(value) for key, value in values.items() if key.lower() == "return-path"]
+        values = dict(ast.literal_eval(headers))
+    except Exception:
+        return ""  # native ignores such headers as well, whatever is wrong with them
+    found = [str(value) for key, value in values.items() if str(key).lower() == "return-path"]
     return ascii_address(found[0]) if found else ""

@@ -1,6 +1,8 @@
 from odoo import api, fields, models
 from odoo.tools import sql
 
+from .smtp_session import Sent
+
 #: the fields of the route, which are the administrator's to see
 ROUTE_FIELDS = ("sent_server_id", "sent_server_name", "sent_mail_from")
 
@@ -80,7 +82,7 @@ class MailSentRoute(models.AbstractModel):
     def write(self, vals):
         if vals.get("failure_reason"):
             vals = {**vals, "failure_reason": storable(vals["failure_reason"])}
-        sent = self.env.context.get("mail_sent")
+        sent = Sent.of(self.env)
         if not sent or vals.get(self._sent_status) not in ("sent", "exception"):
             return super().write(vals)
         if self.env.su:
@@ -128,6 +130,11 @@ class MailSentRoute(models.AbstractModel):
     def _search(self, args, *arguments, **kwargs):
         self._check_route_access(*(leaf[0] for leaf in args if isinstance(leaf, list | tuple)))
         return super()._search(args, *arguments, **kwargs)
+
+    @api.model
+    def _generate_order_by(self, order_spec, query):
+        self._check_route_access(order_spec or "")
+        return super()._generate_order_by(order_spec, query)
 
     def onchange(self, values, field_name, field_onchange):
         """Odoo names a record that somebody puts into a form, whoever he is."""

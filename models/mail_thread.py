@@ -20,8 +20,15 @@ _logger = logging.getLogger(__name__)
 
 #: headers that name recipients, in the order in which they count
 RECIPIENT_HEADERS = ("To", "Cc", "Delivered-To", "X-Original-To", "Resent-To", "Resent-Cc")
-#: key in the context: id of the company that a new record is made for
+#: key in the context: the :class:`NewIn` of a new record
 NEW_IN_COMPANY = "mail_company_routing_new_in_company"
+
+
+class NewIn:
+    """The company that a new record is made for; no context that comes by RPC can hold one."""
+
+    def __init__(self, company_id):
+        self.company_id = company_id
 
 
 class MailThread(models.AbstractModel):
@@ -127,7 +134,8 @@ class MailThread(models.AbstractModel):
             is_new = company and not existing_id and not (custom_values or {}).get("company_id")
             if is_new:
                 # native creates with sudo: neither the sender nor the alias's owner need be in it
-                thread = self.with_company(company.id).with_context(**{NEW_IN_COMPANY: company.id})
+                thread = self.with_company(company.id)
+                thread = thread.with_context(**{NEW_IN_COMPANY: NewIn(company.id)})
             thread_id = super(MailThread, thread)._message_route_process(
                 message, dict(message_dict), [route]
             )
@@ -142,9 +150,9 @@ class MailThread(models.AbstractModel):
     def message_new(self, msg_dict, custom_values=None):
         """Make the new record one of the company that the message was sent to."""
         record = super().message_new(msg_dict, custom_values)
-        company_id = self.env.context.get(NEW_IN_COMPANY)
-        if company_id and record:
-            record._move_to_company(company_id)
+        new_in = self.env.context.get(NEW_IN_COMPANY)
+        if isinstance(new_in, NewIn) and record:
+            record._move_to_company(new_in.company_id)
         return record
 
     def _move_to_company(self, company_id):
@@ -208,7 +216,9 @@ class MailThread(models.AbstractModel):
         if fetching:
             return fetching.company_id
         server_id = self.env.context.get("default_fetchmail_server_id")
-        return self.env["fetchmail.server"].sudo().browse(server_id or ()).exists().company_id.id
+        if type(server_id) is not int:  # a user's context may hold anything
+            return False
+        return self.env["fetchmail.server"].sudo().browse(server_id).exists().company_id.id
 
     @api.model
     def _company_of_message(self, message, message_dict=None):

@@ -112,6 +112,11 @@ class Sent:
         self.mail_from = False
 
     @classmethod
+    def of(cls, env):
+        """Give the one in force in an environment, None where nothing is being sent."""
+        return _carried(cls, "mail_sent", env)
+
+    @classmethod
     def by_session(cls, smtp_session, env):
         """Read it off a session that native has opened.
 
@@ -153,6 +158,11 @@ class Delivery:
         self.error = None
         self.mail_id = None
         self.accepted = {}
+
+    @classmethod
+    def of(cls, env):
+        """Give the one in force in an environment, None where nothing is being sent."""
+        return _carried(cls, "mail_delivery", env)
 
     def mail_ids(self):
         """Give the mail that is being sent, before the first one all of them."""
@@ -202,6 +212,15 @@ class Delivery:
         """Tell that the outcome of a mail that left earlier is being settled now."""
         self.start(mail_id)
         self.delivered, self.refused = self.accepted[mail_id]
+
+
+def _carried(cls, name, env):
+    """Give what the context carries, if the code that sends has put it there.
+
+    Contexts that come by RPC are JSON or XML: whatever stands there by this name is a user's.
+    """
+    found = env.context.get(name)
+    return found if isinstance(found, cls) else None
 
 
 def key(address):

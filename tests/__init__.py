@@ -1,4 +1,5 @@
 from . import (
+    test_adversary,
     test_alias_domain,
     test_catch_all,
     test_checkup,

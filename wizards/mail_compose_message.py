@@ -34,6 +34,12 @@ class MailComposeMessage(models.TransientModel):
 
         :param values: of the mails, by document id; changed in place
         """
+        if not self.env.su:
+            # as native, which reads their names; whatever is ticked in the company switcher
+            companies = self.env.user.company_ids.ids
+            records = self.env[self.model].with_context(allowed_company_ids=companies)
+            records.check_access_rights("read")
+            records.browse(values).check_access_rule("read")
         rows = [
             {**mail_values, "model": self.model, "res_id": res_id}
             for res_id, mail_values in values.items()

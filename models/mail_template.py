@@ -1,0 +1,34 @@
+from odoo import models
+
+from .mail_message import without_ours
+
+
+class MailTemplate(models.Model):
+    _inherit = "mail.template"
+
+    def send_mail(self, res_id, *args, **kwargs):
+        """Let nobody say whose a mail is: native makes it as superuser, of whatever it is given.
+
+        :raises AccessError: where it is to be about a document that its writer may not read
+        """
+        values = kwargs.get("email_values") or (args[2] if len(args) > 2 else None)
+        if values and not self.env.su:
+            self._check_document(values)
+            values = without_ours(values)
+            if len(args) > 2:
+                args = (*args[:2], values, *args[3:])
+            else:
+                kwargs["email_values"] = values
+        return super().send_mail(res_id, *args, **kwargs)
+
+    def _check_document(self, values):
+        """Check that whoever sends may read the document that values of a mail name."""
+        model = values.get("model", self.model)
+        res_id = values.get("res_id")
+        if not res_id or model not in self.env:
+            return
+        # whatever is ticked in the company switcher
+        companies = self.env.user.company_ids.ids
+        record = self.env[model].with_context(allowed_company_ids=companies).browse(res_id)
+        record.check_access_rights("read")
+        record.check_access_rule("read")
