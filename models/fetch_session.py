@@ -73,7 +73,7 @@ class Fetching:
         # a COMMIT of a broken transaction is a ROLLBACK that says nothing
         if env.cr.connection.get_transaction_status() == TRANSACTION_STATUS_INERROR:
             env.cr.rollback()
-            if self.raw is None:
+            if self.raw is None or self.again:
                 return False
             env["mail.unprocessed"]._keep(self.raw, None)
         env.cr.commit()  # pylint: disable=invalid-commit

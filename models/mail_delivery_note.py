@@ -108,6 +108,14 @@ class MailDeliveryNote(models.AbstractModel):
         return (sent or found or [messages])[0]
 
     @api.model
+    def _is_told(self, message, partners):
+        """Tell whether it is known already that a message did not reach these recipients."""
+        found = self._notifications(
+            [("mail_message_id", "in", message.ids), ("res_partner_id", "in", partners.ids)]
+        )
+        return set(found.mapped("notification_status")) == {"bounce"}
+
+    @api.model
     def _recipients_of(self, message):
         """Give address -> partners of whom a message was sent to by mail."""
         partners = {}

@@ -312,6 +312,19 @@ class MailThread(models.AbstractModel):
             )
         return False
 
+    @api.model
+    def _routing_handle_bounce(self, email_message, message_dict):
+        """Count once that a mail did not reach a recipient, though its report comes again.
+
+        It does where fetching was killed after its commit and before the mark. Native knows a mail
+        again by its message, and a report makes none.
+        """
+        if self.env["mail.routing"]._is_active() and self.env["mail.delivery.note"]._is_told(
+            message_dict["bounced_message"], message_dict["bounced_partner"]
+        ):
+            return None
+        return super()._routing_handle_bounce(email_message, message_dict)
+
     # ------------------------------------------------------------
     # Refusals
     # ------------------------------------------------------------

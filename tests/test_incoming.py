@@ -186,6 +186,16 @@ class TestDeliveryReports(IncomingCase):
         self.assertFalse(self.unprocessed())
 
     @mute_logger(*QUIET)
+    def test_one_that_comes_again_counts_once(self):
+        self.post(self.of_a, self.ziying)
+        mail = self.one_mail(self.provider_a)
+        before = self.customer.message_bounce
+        for _time in range(2):
+            self.report(self.provider_a, mail, "catchall@a.com")
+            self.fetch()
+        self.assertEqual(self.customer.message_bounce, before + 1)
+
+    @mute_logger(*QUIET)
     def test_at_a_catchall_address(self):
         message = self.post(self.of_a, self.ziying)
         mail = self.one_mail(self.provider_a)
