@@ -290,6 +290,117 @@ def disturbed(site: Site, chance: random.Random, many: bool) -> Iterator[dict]:
     other.kill()
 
 
+#: what arrives in each mailbox: an answer, a new mail, one that PostgreSQL cannot store, a report
+LETTERS = ("answer", "enquiry", "nul", "report")
+MAILBOXES = ("imap", "pop")
+#: how many statements are refused, and how many processes killed, unless ``--all`` asks for more
+REFUSED, KILLED = 60, 40
+
+
+def fetching(site: Site, chance: random.Random, many: bool) -> Iterator[dict]:
+    """Let PostgreSQL refuse the statements of fetching, and kill the process that fetches."""
+    site.furnish()
+    accounts = {f"{kind}@a.com": "secret" for kind in MAILBOXES}
+    mailboxes = Provider(accounts, "any", imap=True, pop3=True).start()
+    site.stack.callback(mailboxes.stop)
+    ports = {"imap": mailboxes.imap_port, "pop": mailboxes.pop3_port}
+    site.worker.call("furnish_mailboxes", ports=ports)
+    # what the disturbed process still holds, such as a lock, must not stop the others
+    other = site.new_worker()
+    for worker in (site.worker, other):
+        mark, mails = _write_letters(site, mailboxes)
+        run = worker.call("fetch")
+        yield _count_letters(site, mark, mails)
+    for number in _some(run["statements"], None if many else REFUSED, chance):
+        mark, mails = _write_letters(site, mailboxes)
+        refused = site.worker.call("fetch", fail_at=number)["refused"]
+        found = site.worker.call("found", mark=mark, mails=mails)
+        left = [sum(kind in s.split() and not any(found[s]) for s in mails) for kind in MAILBOXES]
+        neighbours = min(left) if sum(left) < len(mails) else 0
+        other.call("fetch")
+        counted = _count_letters(site, mark, mails)
+        about = f"statement {number}, {refused}: {counted['about']}"
+        yield {**counted, "neighbours": neighbours, "about": about}
+    for number in _some(run["steps"], None if many else KILLED, chance):
+        mark, mails = _write_letters(site, mailboxes)
+        site.worker.call("fetch_until_killed", kill_at=number)
+        other.call("fetch")
+        counted = _count_letters(site, mark, mails)
+        yield {**counted, "about": f"killed at step {number}: {counted['about']}"}
+    other.kill()
+
+
+def _some(count: int, wanted: int | None, chance: random.Random) -> list[int]:
+    """Choose so many of 1 to ``count``, evenly, another choice each time; None: all."""
+    if wanted is None or wanted >= count:
+        return list(range(1, count + 1))
+    first = chance.random()
+    return [1 + int((first + number) * count / wanted) for number in range(wanted)]
+
+
+def _write_letters(site: Site, mailboxes: Provider) -> tuple[str, dict[str, str]]:
+    """Put letters into both mailboxes; return their mark, and their Message-Ids by subject."""
+    mark = next(site.marks)
+    posted = site.worker.call("write_to_customers", mark=mark, kinds=MAILBOXES)
+    mails = {}
+    for letter, kind in itertools.product(LETTERS, MAILBOXES):
+        subject = f"{mark} {letter} {kind}"
+        mails[subject] = f"<{mark}{letter}.{kind}@example.net>"
+        # another one each time: Odoo stops listening to who writes as often as a loop does
+        headers = {"From": f"customer.{mark}{kind}@example.net", "To": "enquiries@a.com"}
+        headers |= {"Subject": subject, "Message-Id": mails[subject]}
+        body = "What does it cost?"
+        if letter == "answer":
+            headers |= {"To": "catchall@a.com", "In-Reply-To": posted[kind]}
+        elif letter == "nul":
+            headers["Subject"] = f"=?utf-8?q?{subject.replace(' ', '_')}=00?="
+        elif letter == "report":
+            body = REPORT.format(recipient=f"gone.{mark}{kind}@example.net", about=posted[kind])
+            headers |= {
+                "From": "MAILER-DAEMON@example.net",
+                "To": "bounce@a.com",
+                "Content-Type": 'multipart/report; report-type=delivery-status; boundary="x"',
+            }
+        lines = [f"{name}: {value}" for name, value in headers.items()]
+        mailboxes.deliver(f"{kind}@a.com", "\r\n".join([*lines, "", body, ""]).encode())
+    return mark, mails
+
+
+#: RFC 3464
+REPORT = """--x\r
+Content-Type: text/plain\r
+\r
+It could not be delivered.\r
+--x\r
+Content-Type: message/delivery-status\r
+\r
+Reporting-MTA: dns; example.net\r
+\r
+Final-Recipient: rfc822; {recipient}\r
+Action: failed\r
+Status: 5.1.1\r
+--x\r
+Content-Type: text/rfc822-headers\r
+\r
+To: {recipient}\r
+Message-Id: {about}\r
+\r
+--x--"""
+
+
+def _count_letters(site: Site, mark: str, mails: dict[str, str]) -> dict:
+    found = site.worker.call("found", mark=mark, mails=mails)
+    lost = [subject for subject, times in found.items() if not sum(times)]
+    twice = [subject for subject, times in found.items() if sum(times) > 1]
+    kept = [subject for subject, (_times, kept) in found.items() if kept]
+    return {
+        "lost": len(lost),
+        "twice": len(twice),
+        "kept": len(kept),
+        "about": " | ".join(lost + twice),
+    }
+
+
 def faults(site: Site, _chance: random.Random, many: bool) -> Iterator[dict]:
     """Break a session of A's in every phase in every way."""
     for kind, (tls, policy) in KINDS.items():
@@ -319,6 +430,7 @@ SCENARIOS = {
     "statements": (statements, "a conflict at every statement"),
     "request": (request, "a request that is repeated"),
     "disturbed": (disturbed, "people at work in mid-batch"),
+    "fetching": (fetching, "fetching: a conflict, kill -9"),
     "faults": (faults, "SMTP faults, three kinds of server"),
 }
 #: what native is tried with, unless ``--all`` asks for everything

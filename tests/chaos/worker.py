@@ -9,10 +9,14 @@ commits, as Odoo does; and it can be killed.
 from __future__ import annotations
 
 import json
+import os
+import signal
+import socket
 import sys
+import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import Any
 from unittest.mock import patch
@@ -176,6 +180,160 @@ class Office:
                     told["error"] = f"{type(error).__name__}: {error}"
                     cr.rollback()
         return told
+
+    def furnish_mailboxes(self, ports: dict[str, int]) -> None:
+        """Make a mailbox for each protocol in A, and an alias that makes opportunities.
+
+        :param ports: by protocol, ``imap`` and ``pop``
+        """
+        with self.environment() as env:
+            company = env["res.company"].search([("name", "=", "A")], limit=1)
+            mailboxes = env["fetchmail.server"].with_context(active_test=False)
+            mailboxes.search([]).unlink()
+            for kind, port in ports.items():
+                values = {"company_id": company.id} if self.addon else {}
+                mailboxes.create(
+                    {
+                        "name": kind,
+                        "server_type": kind,
+                        "server": "127.0.0.1",
+                        "port": port,
+                        "user": f"{kind}@a.com",
+                        "password": PASSWORD,
+                        "state": "done",
+                        **values,
+                    }
+                )
+            aliases = env["mail.alias"]
+            if not aliases.search([("alias_name", "=", "enquiries")]):
+                aliases.create(
+                    {
+                        "alias_name": "enquiries",
+                        "alias_model_id": env["ir.model"]._get_id("crm.lead"),
+                        "alias_contact": "everyone",
+                    }
+                )
+
+    def write_to_customers(self, mark: str, kinds: list[str]) -> dict[str, str]:
+        """Post a message that can be answered, or reported on, for each mailbox.
+
+        :return: its Message-Id, by mailbox
+        """
+        found = {}
+        with self.environment() as env:
+            company = env["res.company"].search([("name", "=", "A")], limit=1)
+            author = self._author(env, company, "a")
+            for kind in kinds:
+                values = {"name": mark, "company_id": company.id}
+                document = env["res.partner"].create(values)
+                gone = values | {"email": f"gone.{mark}{kind}@example.net"}
+                message = document.message_post(
+                    body=Markup("<p>Hello</p>"),
+                    author_id=author.partner_id.id,
+                    email_from=author.email_formatted,
+                    partner_ids=env["res.partner"].create(gone).ids,
+                    message_type="comment",
+                    subtype_xmlid="mail.mt_comment",
+                    force_send=False,
+                )
+                found[kind] = message.message_id
+        return found
+
+    def fetch(self, fail_at: int = 0, kill_at: int = 0) -> dict[str, Any]:
+        """Fetch the mailboxes as the scheduled action does.
+
+        :param fail_at: the number of the statement that PostgreSQL shall refuse; 0: none
+        :param kill_at: the number of the step before which the process is killed; 0: never. A step
+            is a statement, a commit, or a line to a mailbox.
+        :return: ``statements`` and ``steps`` there were, and the statement that was ``refused``
+        """
+        told = {"statements": 0, "steps": 0, "refused": ""}
+
+        def step():
+            told["steps"] += 1
+            if told["steps"] == kill_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        cursor = odoo.sql_db.Cursor
+        execute, commit, sendall = cursor.execute, cursor.commit, socket.socket.sendall
+
+        def executing(cr, query, *args, **kwargs):
+            step()
+            told["statements"] += 1
+            if told["statements"] == fail_at:
+                told["refused"] = " ".join(str(query).split())[:100]
+                query, args, kwargs = _SERIALIZATION_FAILURE, (), {}
+            return execute(cr, query, *args, **kwargs)
+
+        def committing(cr):
+            step()
+            return commit(cr)
+
+        def sending(sock, *args):
+            step()
+            return sendall(sock, *args)
+
+        self.registry.check_signaling()
+        with (
+            patch.object(cursor, "execute", executing),
+            patch.object(cursor, "commit", committing),
+            patch.object(socket.socket, "sendall", sending),
+            self.registry.cursor() as cr,
+        ):
+            try:
+                env = odoo.api.Environment(cr, odoo.SUPERUSER_ID, {})
+                env["fetchmail.server"]._fetch_mails()
+                cr.commit()  # pylint: disable=invalid-commit
+            except Exception:
+                cr.rollback()
+        return told
+
+    def fetch_until_killed(self, kill_at: int) -> bool:
+        """Fetch in a process that is killed at a step, as :meth:`fetch` counts them.
+
+        :return: whether it was; else it had come to its end before
+        """
+        # as Odoo does before it forks its workers
+        odoo.sql_db.close_all()
+        process = os.fork()
+        if not process:
+            try:
+                self.fetch(kill_at=kill_at)
+            finally:
+                os._exit(0)
+        _process, status = os.waitpid(process, 0)
+        # PostgreSQL notices a little later, and what the process had locked is locked till then
+        with closing(odoo.sql_db.db_connect("postgres").cursor()) as cr:
+            while True:
+                cr.execute(
+                    "SELECT 1 FROM pg_stat_activity WHERE application_name = %s",
+                    [f"odoo-{process}"],
+                )
+                if not cr.fetchall():
+                    return os.WIFSIGNALED(status)
+                cr.rollback()  # a transaction sees the same ones to its end
+                time.sleep(0.01)
+
+    def found(self, mark: str, mails: dict[str, str]) -> dict[str, list[int]]:
+        """Count where mails are that were fetched.
+
+        :param mails: their Message-Ids, by subject
+        :return: by subject, how often it is where it belongs, and in Unprocessed Mail
+        """
+        with self.environment() as env:
+            found = {}
+            for subject, message_id in mails.items():
+                of_it = [("message_id", "=", message_id)]
+                if "report" in subject:
+                    email = f"gone.{mark}{subject.split()[2]}@example.net"
+                    times = env["res.partner"].search([("email", "=", email)]).message_bounce
+                else:
+                    times = env["mail.message"].search_count(of_it)
+                if "enquiry" in subject:
+                    times = max(times, env["crm.lead"].search_count([("name", "=", subject)]))
+                kept = env["mail.unprocessed"].search_count(of_it) if self.addon else 0
+                found[subject] = [times, kept]
+            return found
 
     def send_in_a_request(self, mark: str) -> None:
         """Send as a button does, in a transaction that PostgreSQL refuses when all has left."""
