@@ -12,6 +12,14 @@ from odoo.tests.common import HttpCase, new_test_user, tagged
 #: what Odoo's ChromeBrowser looks for, in its order
 BROWSERS = ("google-chrome", "chromium", "chromium-browser", "google-chrome-stable")
 LANGUAGES = ("en_US", "zh_CN")
+#: what the web client loads
+BUNDLES = (
+    "web.assets_common",
+    "web.assets_backend",
+    "web.assets_backend_prod_only",
+    "web.assets_tests",
+    "bus.websocket_worker_assets",
+)
 
 
 def in_each_language(test):
@@ -50,6 +58,9 @@ class TestTours(HttpCase):
         set_param("mail.catchall.domain", "odoomommy.com")
         set_param("mail.catchall.alias", "catchall")
         set_param("base_setup.default_external_email_server", True)
+        # once for all tours: what a tour's own request makes is undone with it
+        for bundle in BUNDLES:
+            cls.env["ir.qweb"]._generate_asset_nodes(bundle)
         cls.env["ir.mail_server"].search([]).active = False
         cls.company = cls.env.company
         cls.domain = cls.env["mail.alias.domain"].create({"name": "odoomommy.com"})
