@@ -1,4 +1,7 @@
-"""Whatever stands in a mail, none of it becomes a header: 10,000 mails from a seeded generator."""
+"""Whatever stands in a mail, none of it becomes a header: mails from a seeded generator.
+
+So many as MAILS says, 1,000 unless told otherwise; ``.ci/run`` has 10,000 made.
+"""
 
 import email
 import os
@@ -11,7 +14,7 @@ from odoo.tools import mute_logger
 from .common import CUSTOMER, MailRoutingCase
 
 QUIET = ("odoo.addons.mail.models.mail_mail", "odoo.addons.base.models.ir_mail_server")
-MAILS = 10_000
+MAILS = int(os.environ.get("MAILS") or 1_000)
 THROUGH_A_SOCKET = 300
 FIELDS = ("subject", "reply_to", "email_from", "email_to", "email_cc", "references", "attachment")
 
@@ -153,7 +156,7 @@ class TestHostile(MailRoutingCase):
                     return f"a part with {part.keys()}"
         return ""
 
-    def test_ten_thousand_mails(self):
+    def test_thousands_of_mails(self):
         sender = self.env["ir.mail_server"]
         refused, wrong = 0, []
         for number in range(MAILS):
