@@ -17,6 +17,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
@@ -27,6 +28,7 @@ from dev.odoo_env import (
     OdooError,
     OdooHomeError,
     addons_link,
+    clone,
     database,
     find_odoo,
     odoo_config,
@@ -49,6 +51,21 @@ BROWSERS = ("google-chrome", "chromium", "chromium-browser", "google-chrome-stab
 
 NO_TESTS_COLLECTED = 5
 
+# The tests that need Odoo run in so many processes, each on a database of its own
+PROCESSES = 2 if (os.cpu_count() or 1) > 1 else 1
+# About how long the files take whose tests take longer than others'
+SECONDS = {
+    "test_tours": 90,
+    "test_uninstall": 30,
+    "test_passwords": 30,
+    "test_truth": 25,
+    "test_reading": 25,
+    "test_fetching": 25,
+    "test_incoming": 20,
+    "test_faults": 15,
+    "test_hostile": 12,
+}
+
 
 # --- test ----------------------------------------------------------------------------------
 
@@ -56,8 +73,10 @@ NO_TESTS_COLLECTED = 5
 def test(arguments: Sequence[str]) -> int:
     """Run the addon's tests with pytest and its ``arguments``; return the exit code.
 
-    Paths among the arguments, such as ``tests/test_sending.py``, choose what is run. Without an
-    Odoo only the tests of ``routing/`` run, and the last lines say so; that is no failure.
+    Paths among the arguments, such as ``tests/test_sending.py``, choose what is run. Without any,
+    the tests that need Odoo are shared out among processes, whose output is shown one after the
+    other; with an option such as ``-x`` or ``-s``, one process runs them. Without an Odoo only the
+    tests of ``routing/`` run, and the last lines say so; that is no failure.
     """
     options, plain, on_odoo = _sort_arguments(arguments)
     everything = not plain and not on_odoo
@@ -101,9 +120,37 @@ def _test_routing(options: Sequence[str], paths: Sequence[str]) -> int:
 
 def _test_on_odoo(options: Sequence[str], paths: Sequence[str]) -> int:
     find_odoo()
-    say("Tests on Odoo")
-    with database(MODULES) as name:
-        return run_pytest(name, [*options, *paths], odoo_config(name, http_enable=True))
+    shares = _shares() if not options and paths == ["tests"] and PROCESSES > 1 else [paths]
+    say("Tests on Odoo" + (f", in {len(shares)} processes" if len(shares) > 1 else ""))
+    with ExitStack() as stack:
+        names = [stack.enter_context(database(MODULES))]
+        # copied before anybody uses the first
+        names += [stack.enter_context(clone(names[0])) for _share in shares[1:]]
+        configs = [odoo_config(name, http_enable=True) for name in names]
+        arguments = [[*options, *share] for share in shares]
+        # the first is shown while it runs, the others when it has ended
+        logs = [workdir() / f"pytest-{name}.log" for name in names[1:]]
+        files = [None, *(stack.enter_context(log.open("w")) for log in logs)]
+        with ThreadPoolExecutor() as pool:
+            jobs = [
+                pool.submit(run_pytest, *job)
+                for job in zip(names, arguments, configs, files, strict=True)
+            ]
+            codes = [jobs[0].result()]
+            for job, log in zip(jobs[1:], logs, strict=True):
+                codes.append(job.result())
+                say(log.read_text())
+    return max(codes)
+
+
+def _shares() -> list[list[str]]:
+    """Share the files of tests out, the longest first, so that each process has as much to do."""
+    files = [path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").glob("test_*.py")]
+    seconds = {file: SECONDS.get(Path(file).stem, 5) for file in files}
+    shares: list[list[str]] = [[] for _process in range(PROCESSES)]
+    for file in sorted(files, key=lambda file: (-seconds[file], file)):
+        min(shares, key=lambda share: sum(seconds[file] for file in share)).append(file)
+    return shares
 
 
 def run_pytest(
