@@ -6,6 +6,8 @@ from odoo import SUPERUSER_ID, _, api, models, tools
 from odoo.tools import str2bool
 
 from ..routing import (
+    DEFAULT_SENDER_NAME_FORMAT,
+    SENDER_NAME_FORMATS,
     Draft,
     Facts,
     Route,
@@ -16,8 +18,6 @@ from ..routing import (
     filter_domain,
     is_address,
 )
-
-SENDER_NAME_FORMATS = ("name_address", "name", "name_company")
 
 #: the parameters of the two switches of General Settings
 OPTIONS = ("mail_company_routing.catch_all", "mail_company_routing.restrict_username")
@@ -272,7 +272,7 @@ class MailRouting(models.AbstractModel):
         return Settings(
             **self._gather_options(parameters),
             sender_name_format=(
-                name_format if name_format in SENDER_NAME_FORMATS else "name_address"
+                name_format if name_format in SENDER_NAME_FORMATS else DEFAULT_SENDER_NAME_FORMAT
             ),
             catchall_domain=filter_domain(catchall_domain),
             catchall_alias=parameters.get("mail.catchall.alias") or "",

@@ -4,7 +4,7 @@ from odoo import _, api, fields, models
 from odoo.exceptions import ValidationError
 from odoo.tools import str2bool
 
-from ..routing import is_restricted
+from ..routing import DEFAULT_SENDER_NAME_FORMAT, is_restricted
 
 CATCH_ALL = "mail_company_routing.catch_all"
 RESTRICT_USERNAME = "mail_company_routing.restrict_username"
@@ -29,13 +29,14 @@ class ResConfigSettings(models.TransientModel):
         " visible as the name.",
     )
     mail_sender_name_format = fields.Selection(
+        # the keys of SENDER_NAME_FORMATS; the labels stand here for translation
         selection=[
             ("name_address", "Name and address: Lee (lee@example.com)"),
             ("name", "Name: Lee"),
             ("name_company", "Name and company: Lee via My Company"),
         ],
         string="Sender Name",
-        default="name_address",
+        default=DEFAULT_SENDER_NAME_FORMAT,
         config_parameter="mail_company_routing.sender_name_format",
         help="How the author is shown to the customer when From is the login address.",
     )

@@ -38,8 +38,11 @@ from .reports import (
     recognise_report,
 )
 from .route import Route, decide, decide_reply_to, is_restricted
+from .sender_names import DEFAULT_SENDER_NAME_FORMAT, SENDER_NAME_FORMATS
 
 __all__ = [
+    "DEFAULT_SENDER_NAME_FORMAT",
+    "SENDER_NAME_FORMATS",
     "Author",
     "Clues",
     "Company",

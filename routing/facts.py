@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from .addresses import ascii_address, ascii_domain, domain_of
+from .sender_names import DEFAULT_SENDER_NAME_FORMAT
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Settings:
 
     catch_all: bool = True
     restrict_username: bool = False
-    sender_name_format: str = "name_address"
+    sender_name_format: str = DEFAULT_SENDER_NAME_FORMAT
     catchall_domain: str = ""
     catchall_alias: str = ""
     bounce_alias: str = ""

@@ -12,6 +12,7 @@ from .addresses import (
 )
 from .facts import Company, Domain, Draft, Facts, Pool, Server, filter_domain
 from .reasons import Reason
+from .sender_names import SENDER_NAME_FORMATS
 
 
 @dataclass(frozen=True)
@@ -386,9 +387,5 @@ def _envelope(
 
 def _display(name: str, address: str, company: Company | None, facts: Facts) -> str:
     """The name the customer sees when From bears the login address."""
-    style = facts.settings.sender_name_format
-    if style == "name_company" and company and company.name:
-        return clean_name(f"{name or address} via {company.name}")
-    if style == "name_address" and name and address:
-        return clean_name(f"{name} ({address})")
-    return clean_name(name or address)
+    shown = SENDER_NAME_FORMATS[facts.settings.sender_name_format]
+    return clean_name(shown(name, address, company.name if company else ""))

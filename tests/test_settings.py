@@ -6,6 +6,7 @@ from odoo import tools
 from odoo.exceptions import ValidationError
 from odoo.tests import Form
 
+from ..routing import SENDER_NAME_FORMATS
 from .common import MailRoutingCase
 
 
@@ -23,6 +24,14 @@ class TestSettings(MailRoutingCase):
         self.assertTrue(settings.mail_catch_all)
         self.assertFalse(settings.mail_restrict_username)
         self.assertEqual(settings.mail_sender_name_format, "name_address")
+
+    def test_the_sender_names_offered_are_those_there_are(self):
+        """And the example in each label is what the customer would see."""
+        offered = self.env["res.config.settings"]._fields["mail_sender_name_format"].selection
+        self.assertEqual([key for key, _label in offered], list(SENDER_NAME_FORMATS))
+        for key, label in offered:
+            shown = SENDER_NAME_FORMATS[key]("Lee", "lee@example.com", "My Company")
+            self.assertEqual(label.partition(": ")[2], shown)
 
     def test_what_is_saved_is_shown_again(self):
         self.settings(

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routing import (
+    SENDER_NAME_FORMATS,
     Author,
     Company,
     Domain,
@@ -294,7 +295,7 @@ facts_of_any_kind = st.builds(
         Settings,
         catch_all=st.booleans(),
         restrict_username=st.booleans(),
-        sender_name_format=st.sampled_from(["name_address", "name", "name_company"]),
+        sender_name_format=st.sampled_from(list(SENDER_NAME_FORMATS)),
         catchall_domain=st.sampled_from(["", "g.com"]),
         catchall_alias=st.just("catchall"),
         bounce_alias=st.just("bounce"),
