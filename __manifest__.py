@@ -32,6 +32,4 @@
         "web.assets_backend": ["mail_company_routing/static/src/**/*"],
         "web.assets_tests": ["mail_company_routing/static/tests/tours/*"],
     },
-    "installable": True,
-    "application": False,
 }
