@@ -40,7 +40,7 @@ class MailMessage(models.Model):
     def create(self, values_list):
         """Give every message its company, so that whoever sends it later need not guess."""
         if not self.env.su:
-            values_list = [without_ours(values) for values in values_list]
+            values_list = [self._as_user_may_say(values) for values in values_list]
         if not self.env["mail.routing"]._is_active():
             return super().create(values_list)
         self._set_record_company(values_list)
@@ -49,8 +49,24 @@ class MailMessage(models.Model):
 
     def write(self, vals):
         if not self.env.su:
-            vals = without_ours(vals)
+            vals = self._as_user_may_say(vals)
         return super().write(vals)
+
+    @api.model
+    def _as_user_may_say(self, values):
+        """Take out what would let a user's mail leave by another company's server.
+
+        That is the company of the mail, and a server of a company that he does not work in. The
+        server of a template that he may use is named by the template all the same.
+        """
+        values = without_ours(values)
+        server_id = values.get("mail_server_id")
+        if not server_id or not self.env["mail.routing"]._is_active():
+            return values
+        company_id = self.env["ir.mail_server"]._server_fact(server_id).company_id
+        if company_id and company_id not in self.env.user.sudo()._get_company_ids():
+            return {**values, "mail_server_id": False}
+        return values
 
     def unlink(self):
         """Keep an invitation to follow that native deletes once it is sent: it may be answered."""

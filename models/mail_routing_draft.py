@@ -83,9 +83,28 @@ class MailRoutingDraft(models.AbstractModel):
             # who writes himself is known already
             return {mine[0]: [me.sudo()._routing_user()]}
         found = defaultdict(list)
-        for user in self._search_users(address for address, _partner in wanted if address):
+        unknown = set()
+        for address, partner_id in wanted:
+            # the author of the message counts; a mailing has one, who is known from its first mail
+            author = self._user_of_partner(partner_id, address)
+            if author:
+                found[address].append(author._routing_user())
+            elif address:
+                unknown.add(address)
+        for user in self._search_users(unknown):
             found[user.email_normalized].append(user._routing_user())
         return found
+
+    @api.model
+    def _user_of_partner(self, partner_id, address):
+        """Give the internal user, as superuser, whose contact it is and who has this address."""
+        partner = self.env["res.partner"].sudo().with_context(active_test=False)
+        partner = partner.browse(partner_id or ())
+        if not address or partner.email_normalized != address:
+            return self.env["res.users"]
+        return partner.user_ids.filtered(
+            lambda user: not user.share and (user.active or user.id == SUPERUSER_ID)
+        )[:1]
 
     @api.model
     def _search_users(self, addresses):

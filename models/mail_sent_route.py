@@ -1,5 +1,5 @@
 from odoo import api, fields, models
-from odoo.tools import sql
+from odoo.tools import sql, ustr
 
 from .smtp_session import Sent
 
@@ -147,4 +147,4 @@ def storable(reason):
 
     :param reason: text, or the exception itself, as native writes it
     """
-    return str(reason).replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+    return ustr(reason).replace("\0", "").encode("utf-8", "replace").decode("utf-8")

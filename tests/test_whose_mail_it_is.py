@@ -100,6 +100,29 @@ class TestWhoseMailItIs(LeftAsItComesCase):
         self.assertEqual(len(self.provider_a.mails), 1)
         self.assertFalse(self.provider_b.sessions)
 
+    def test_no_user_names_a_server_of_a_company_he_does_not_work_in(self):
+        lee = new_test_user(
+            self.env, "lee", groups="base.group_user,base.group_partner_manager",
+            name="Lee", email="lee@a.com", company_ids=[Command.set(self.a.ids)],
+            company_id=self.a.id, notification_type="inbox",
+        )  # fmt: skip
+        for author, leaves_by in ((lee, self.provider_a), (self.ziying, self.provider_b)):
+            self.post(self.of_a, author, mail_server_id=self.server_b.id)
+            self.assertEqual(len(leaves_by.mails), 1)
+            leaves_by.clear()
+
+    def test_who_the_author_of_a_mailing_is_need_not_be_asked_for_each_mail(self):
+        def asked(_routing, addresses):
+            self.assertFalse(list(addresses), "the author was looked up by his address")
+            return self.env["res.users"]
+
+        self.patch(type(self.env["mail.routing"]), "_search_users", asked)
+        for _mail in range(2):
+            message = self.written_in_a(
+                email_from=self.bob.email_formatted, author_id=self.bob.partner_id.id
+            )
+            self.assertEqual(message.record_company_id, self.b)
+
     def test_of_two_users_with_one_address_the_author_counts(self):
         c_com = self.env["mail.alias.domain"].create({"name": "c.com", "company_id": self.b.id})
         # the first of the table is not the author, and works elsewhere
