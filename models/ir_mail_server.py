@@ -617,34 +617,71 @@ class IrMailServer(models.Model):
         return ""
 
     @api.model
-    def _cure_of(self, reason, server, mail_from):
-        """Give what helps against a failure that was kept, in the language of this environment.
+    def _cures_of(self, failures):
+        """Give what helps against failures that were kept, in the language of this environment.
 
-        :param reason: why the mail failed, as it was kept
-        :param server: record of the server that it was given to, empty where that is not known
-        :param mail_from: the envelope sender it was given to the server with, if it came that far
-        :return: a sentence; ``""`` where the reason is not known, or says it already
+        The servers of all are looked up at once.
+
+        :param failures: (reason, server, MAIL FROM) of each: why the mail failed, as it was kept;
+            record of the server that it was given to, empty where that is not known; the envelope
+            sender that it was given with, if it came that far
+        :return: list of sentences, in the same order; ``""`` where the reason is not known, or
+            says it already
         """
-        if not recognise_refusal(None, reason or ""):
-            return ""
+        failures = [
+            (reason if recognise_refusal(None, reason or "") else "", server.id, mail_from or "")
+            for reason, server, mail_from in failures
+        ]
+        # sudo: the names of servers that may not be read are left out below
+        server_ids = {server_id for reason, server_id, _mail_from in failures if reason}
+        known = self.env["mail.routing"]._get_facts().server
+        facts = {server_id: known[server_id] for server_id in server_ids if server_id in known}
+        # archived ones, and some that are gone
+        others = self.sudo().browse(server_ids - {False, *facts}).exists()
+        facts.update((server.id, server._routing_fact()) for server in others)
+        readable = set(self.browse(facts)._that_may_be_read().ids)
+        return [
+            reason
+            and self._kept_cure(
+                reason, facts.get(server_id), mail_from, readable=server_id in readable
+            )
+            for reason, server_id, mail_from in failures
+        ]
+
+    @api.model
+    def _kept_cure(self, reason, server, mail_from, *, readable):
+        """Give what helps against one failure that was kept.
+
+        :param reason: one that is known
+        :param server: its :class:`~..routing.Server`, None where that is not known
+        :param readable: whether whoever asks may read that server
+        """
         unknown = Server(id=None, name=_("the mail server"))
-        fact = self._server_fact(server.id) if server.exists() else unknown
-        cure = self._cure(None, reason, fact, mail_from or "")
+        server = server or unknown
+        cure = self._cure(None, reason, server, mail_from)
         if cure in reason:
             return ""
-        if fact.id and not self.browse(fact.id)._may_be_read():
+        if server.id and not readable:
             # what helps is anybody's, which server it was is the administrator's
-            fact = dataclasses.replace(fact, name=unknown.name)
-            cure = self._cure(None, reason, fact, mail_from or "")
-            cure = cure.replace(fact.sender_address, "…") if fact.sender_address else cure
+            server = dataclasses.replace(server, name=unknown.name)
+            cure = self._cure(None, reason, server, mail_from)
+            cure = cure.replace(server.sender_address, "…") if server.sender_address else cure
         return cure
 
     def _may_be_read(self):
-        """Tell whether whoever asks may read these servers."""
+        """Tell whether whoever asks may read these servers; of none, whether he may read any."""
         return self.env.su or (
             self.check_access_rights("read", raise_exception=False)
             and self == self._filter_access_rules("read")
         )
+
+    def _that_may_be_read(self):
+        """Give those of these servers that whoever asks may read."""
+        if self.env.su:
+            return self
+        if not self.check_access_rights("read", raise_exception=False):
+            return self.browse()
+        return self._filter_access_rules("read") if self else self
 
     @api.model
     def _in_authors_language(self):

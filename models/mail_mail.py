@@ -42,42 +42,34 @@ class MailMail(models.Model):
         help="The provider refused the sender, and its server is not restricted to its login yet",
     )
 
-    failure_help = fields.Text(
-        string="What Helps",
-        compute="_compute_failure_help",
-        help="In your language, where the failure was kept in another one",
-    )
-
-    @api.depends("state", "failure_reason")
-    @api.depends_context("lang", "uid")
-    def _compute_failure_help(self):
-        readable = self.check_access_rights("read", raise_exception=False)
-        for mail in self:
-            kept = mail.sudo()  # the server is the administrator's to see, what helps anybody's
-            failed = readable and mail.state == "exception"
-            mail.failure_help = failed and self.env["ir.mail_server"]._cure_of(
-                mail.failure_reason, kept.sent_server_id, kept.sent_mail_from
-            )
-
     @api.depends("state", "failure_reason")
     @api.depends_context("uid")
     def _compute_is_sender_refused(self):
+        self.is_sender_refused = False
+        if not self.check_access_rights("read", raise_exception=False):
+            return
+        failed = self.filtered(lambda mail: mail.state == "exception")
+        refused = failed.filtered(lambda mail: _is_of_sender(mail.failure_reason))
         facts = self.env["mail.routing"]._get_facts()
-        readable = self.check_access_rights("read", raise_exception=False)
-        for mail in self:
-            refusal = (
-                recognise_refusal(None, mail.failure_reason or "")
-                if readable and mail.state == "exception"
-                else None
-            )
-            server = mail._decide_routes()[mail.id].server if refusal else None
-            mail.is_sender_refused = bool(
-                refusal
-                and refusal.kind == "sender"
-                and server
-                and server.id
-                and not is_restricted(server, facts)
-            )
+        servers = refused._refusing_servers()
+        for mail in refused:
+            server = servers[mail.id]
+            mail.is_sender_refused = bool(server and server.id and not is_restricted(server, facts))
+
+    def _refusing_servers(self):
+        """Give mail id -> the server that refused it, for all at once.
+
+        Where the server was not kept, or is not in use any more, it is the one that the mail would
+        go by now; None where none may send it.
+        """
+        known = self.env["mail.routing"]._get_facts().server
+        # sudo: the server is the administrator's to see
+        servers = {mail.id: known.get(mail.sent_server_id.id) for mail in self.sudo()}
+        others = self.filtered(lambda mail: not servers[mail.id])
+        if others:
+            routes = others._decide_routes()
+            servers.update((mail_id, route.server) for mail_id, route in routes.items())
+        return servers
 
     def action_restrict_and_retry(self):
         """Apply the cure of a refused sender: its server sends as its login.
@@ -97,7 +89,7 @@ class MailMail(models.Model):
         servers = (
             self.env["ir.mail_server"]
             .sudo()
-            .browse({route.server.id for route in refused._decide_routes().values()})
+            .browse({server.id for server in refused._refusing_servers().values()})
         )
         refused |= refused.search(
             [("state", "=", "exception"), ("sent_server_id", "in", servers.ids)]
@@ -731,6 +723,12 @@ class MailMail(models.Model):
                 "email_cc": ", ".join(waiting_cc),
             }
         )
+
+
+def _is_of_sender(reason):
+    """Tell whether a kept failure says that the provider refused the sender."""
+    refusal = recognise_refusal(None, reason or "")
+    return bool(refusal) and refusal.kind == "sender"
 
 
 def _is_conflict(error):

@@ -19,6 +19,4 @@ class MailNotification(models.Model):
             return told
         if reason not in told:
             told = f"{told}: {reason}"
-        kept = self.sudo()  # the server is the administrator's to see, what helps anybody's
-        cure = self.env["ir.mail_server"]._cure_of(reason, kept.sent_server_id, kept.sent_mail_from)
-        return f"{told}\n{cure}" if cure else told
+        return f"{told}\n{self.failure_help}" if self.failure_help else told

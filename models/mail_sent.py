@@ -148,13 +148,15 @@ class MailSent(models.Model):
     @api.depends("failure_reason", "result")
     @api.depends_context("lang", "uid")
     def _compute_failure_help(self):
-        sender = self.env["ir.mail_server"]
-        readable = self.check_access_rights("read", raise_exception=False)
-        for mail in self:
-            failed = readable and mail.result == "exception"
-            mail.failure_help = failed and sender._cure_of(
-                mail.failure_reason, mail.server_id, mail.mail_from
-            )
+        self.failure_help = False
+        if not self.check_access_rights("read", raise_exception=False):
+            return
+        failed = self.filtered(lambda mail: mail.result == "exception")
+        cures = self.env["ir.mail_server"]._cures_of(
+            (mail.failure_reason, mail.server_id, mail.mail_from) for mail in failed
+        )
+        for mail, cure in zip(failed, cures, strict=True):
+            mail.failure_help = cure
 
     def onchange(self, values, field_name, field_onchange):
         """Nobody fills in this list; Odoo would name any record in it, whoever asks."""

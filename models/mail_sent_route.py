@@ -6,6 +6,9 @@ from .smtp_session import Sent
 #: the fields of the route, which are the administrator's to see
 ROUTE_FIELDS = ("sent_server_id", "sent_server_name", "sent_mail_from")
 
+#: the states of a mail and of a notification in which something may help
+FAILED = ("exception", "bounce")
+
 
 class Remembered(fields.Many2one):
     """A link that the database does not watch: what it points at may be gone.
@@ -78,6 +81,29 @@ class MailSentRoute(models.AbstractModel):
         groups="base.group_system",
         help="The envelope sender that the mail was given to the server with",
     )
+
+    failure_help = fields.Text(
+        string="What Helps",
+        compute="_compute_failure_help",
+        help="In your language, where the failure was kept in another one",
+    )
+
+    @api.depends(lambda self: (self._sent_status, "failure_reason") if self._sent_status else ())
+    @api.depends_context("lang", "uid")
+    def _compute_failure_help(self):
+        self.failure_help = False
+        if not self.check_access_rights("read", raise_exception=False):
+            return
+        failed = self.filtered(lambda record: record[record._sent_status] in FAILED)
+        # sudo: the server is the administrator's to see, what helps anybody's
+        kept = failed.sudo()
+        # both at once: neither is read along with other fields
+        kept.filtered("id").read(["sent_server_id", "sent_mail_from"], load=None)
+        cures = self.env["ir.mail_server"]._cures_of(
+            (record.failure_reason, record.sent_server_id, record.sent_mail_from) for record in kept
+        )
+        for record, cure in zip(failed, cures, strict=True):
+            record.failure_help = cure
 
     def write(self, vals):
         if vals.get("failure_reason"):

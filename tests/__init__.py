@@ -7,6 +7,7 @@ from . import (
     test_companies,
     test_explain,
     test_facts,
+    test_failed_mails,
     test_faults,
     test_fetching,
     test_hostile,
