@@ -1,7 +1,5 @@
 from odoo import models
 
-from .mail_message import without_ours
-
 
 class MailTemplate(models.Model):
     _inherit = "mail.template"
@@ -14,7 +12,7 @@ class MailTemplate(models.Model):
         values = kwargs.get("email_values") or (args[2] if len(args) > 2 else None)
         if values and not self.env.su:
             self._check_document(values)
-            values = without_ours(values)
+            values = self.env["mail.message"]._as_user_may_say(values)
             if len(args) > 2:
                 args = (*args[:2], values, *args[3:])
             else:

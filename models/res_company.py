@@ -127,7 +127,8 @@ class ResCompany(models.Model):
         user = self.env.user
         email_from = user.email_formatted or ""
         for company in self:
-            if not self.env.su and (user.share or company._origin - user.company_ids):
+            his = company._origin <= user.company_ids if company._origin else user._is_system()
+            if not self.env.su and (user.share or not his):
                 # he writes in its name no mail, whose sender may be its server's login
                 company.routing_from_example = company.routing_reply_to_example = False
                 continue
