@@ -56,8 +56,8 @@ class MailMessage(models.Model):
     def _as_user_may_say(self, values):
         """Take out what would let a user's mail leave by another company's server.
 
-        That is the company of the mail, and a server of a company that he does not work in. The
-        server of a template that he may use is named by the template all the same.
+        That is the company of the mail, and a server of a company that he does not work in. A
+        template that sends by itself names its server all the same: native is superuser there.
         """
         values = without_ours(values)
         server_id = values.get("mail_server_id")

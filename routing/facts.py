@@ -392,7 +392,3 @@ class Facts:
             return self.company.get(domain.company_id)
         having = self.companies_having(domain.id)
         return having[0] if len(having) == 1 else None
-
-    def is_own_domain(self, name: str) -> bool:
-        """Tell whether a domain is an active alias domain or ``mail.catchall.domain``."""
-        return bool(name) and (name in self.domain_named or name == self.settings.catchall_domain)
