@@ -91,9 +91,7 @@ class MailProgress:
 
 
 class SmtpSession:
-    """A session that is logged in. What is not told here is the connection's own.
-
-    Attributes that are set and are none of these are set on the connection.
+    """A session that is logged in. What it does not define is the connection's own.
 
     :param connection: what Odoo's ``ir.mail_server.connect`` gives: an object that has an
         ``smtplib.SMTP`` in ``__obj__``; or an ``smtplib.SMTP``
@@ -104,21 +102,11 @@ class SmtpSession:
     :ivar progress: the :class:`MailProgress` of the present mail
     """
 
-    _OWN = frozenset(
-        {
-            "connection",
-            "server_id",
-            "named",
-            "progress",
-            "_smtp",
-            "_check_headers",
-            "_flattener",
-            "_mails",
-        }
-    )
+    #: native gives every mail the From that its session was opened for; this one serves them all
+    smtp_from = None
 
     def __init__(self, connection, *, server_id=None, named=False, check_headers=None):
-        self.connection = connection
+        self._connection = connection
         self.server_id = server_id
         self.named = named
         self.progress = MailProgress()
@@ -131,15 +119,7 @@ class SmtpSession:
             _raw(self._smtp.sock).setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def __getattr__(self, name):
-        if name in SmtpSession._OWN:  # not set yet
-            raise AttributeError(name)
-        return getattr(self.connection, name)
-
-    def __setattr__(self, name, value):
-        if name in self._OWN:
-            object.__setattr__(self, name, value)
-        else:
-            setattr(self.connection, name, value)
+        return getattr(self._connection, name)
 
     # ------------------------------------------------------------
     # What a caller does
