@@ -15,7 +15,8 @@ after DATA's 354    once its last byte is written: before, the server lacks the 
 by BDAT             once its last byte is written, unless MAIL, or every RCPT, was refused: then
                     there is nobody the server could take it for. A missing answer to RCPT says
                     nothing, since the server may have read on while its answers got lost. A 421
-                    (RFC 5321 3.8) after which the server hangs up says that it read no further.
+                    after which the server hangs up says that it read no further (RFC 5321 3.8);
+                    where answers follow, it was meant for one recipient only.
 ==================  ===============================================================================
 
 An answer that is no SMTP reply (RFC 5321 4.2), or none to this command, is as good as none: what
@@ -99,20 +100,28 @@ class SmtpSession:
     :param named: whether the caller asked for this server by name
     :param check_headers: function of (names of a message's headers, its content as bytes) that
         gives the first line of its header which is none of them, ``""`` without one
+    :param lockstep: whether to wait for each answer, whatever the server announces
+    :ivar misbehaved: how the server failed to answer commands that were sent together, ``""`` if it
+        did not. The session is over then; the next one with this server is to go in lockstep
     :ivar progress: the :class:`MailProgress` of the present mail
     """
 
     #: native gives every mail the From that its session was opened for; this one serves them all
     smtp_from = None
 
-    def __init__(self, connection, *, server_id=None, named=False, check_headers=None):
+    def __init__(
+        self, connection, *, server_id=None, named=False, check_headers=None, lockstep=False
+    ):
         self._connection = connection
         self.server_id = server_id
         self.named = named
+        self.lockstep = lockstep
+        self.misbehaved = ""
         self.progress = MailProgress()
         self._smtp = getattr(connection, "__obj__", connection)
         self._check_headers = check_headers
         self._flattener = _Flattener(self._smtp)
+        self._keeps_up = False  # whether it has answered commands that were sent together
         self._mails = 0
         # else the end of a content would wait for the receipt of its beginning (RFC 896)
         with contextlib.suppress(OSError):
@@ -231,7 +240,9 @@ class SmtpSession:
         try:
             self._hear(message)
             self._converse(message, envelope, content)
-        except smtplib.SMTPServerDisconnected:
+        except smtplib.SMTPServerDisconnected as error:
+            if isinstance(error, _Disorder):
+                self._distrust(str(error))
             self.close()
             raise
         except smtplib.SMTPException as error:  # a refusal
@@ -288,19 +299,46 @@ class SmtpSession:
         :return: when the server has taken it for at least one recipient
         :raises smtplib.SMTPException: as :meth:`sendmail`
         """
-        for command in envelope:
-            self._exchange(message, [command])
+        together = not self.lockstep and self._smtp.has_extn("pipelining")
+        if together and self._smtp.has_extn("chunking") and len(content) <= _LARGE:
+            last = _bdat(content)
+        else:
+            last = _Command("data", b"data\r\n")
+        commands = [*envelope, last]
+        for some in _parts(commands, _COMMANDS_AT_ONCE if together else 1):
             if refusal := message.refusal():
                 raise refusal
-        code, words = self._exchange(message, [_Command("data", b"data\r\n")])
-        if code >= 400:
-            raise smtplib.SMTPDataError(code, words)
+            code, words = self._exchange(message, some)
+        if last.verb == "bdat":
+            self._settle(message, code, words)
+        elif code == 354:
+            self._tell_content(message, content)
+        else:
+            raise message.refusal() or smtplib.SMTPDataError(code, words)
+
+    def _tell_content(self, message, content):
+        """Hand over a content that DATA has asked for."""
+        if refusal := message.refusal():
+            try:
+                self._write(b".\r\n")  # it will be for nobody (RFC 2920 3.1)
+                self._reply()
+            except smtplib.SMTPServerDisconnected:
+                self.close()
+            raise refusal
         if farewell := self._unasked():
             self.close()
             raise smtplib.SMTPDataError(*farewell)
-        self._hand_over(_quoted(content))
-        code, words = self._reply()
-        self._settle(code, words)
+        try:
+            self._hand_over(_quoted(content))
+        except smtplib.SMTPServerDisconnected:
+            with contextlib.suppress(smtplib.SMTPServerDisconnected):
+                if not self._has_nothing_to_read():
+                    code, words = self._reply()
+                    if code >= 400:
+                        self.close()
+                        raise smtplib.SMTPDataError(code, words) from None
+            raise
+        self._settle(message, *self._reply())
 
     def _hear(self, message):
         """See whether the session is still alive, before anything of a message is sent."""
@@ -308,16 +346,17 @@ class SmtpSession:
             self.close()
             raise smtplib.SMTPSenderRefused(*farewell, message.sender)
 
-    def _settle(self, code, words):
+    def _settle(self, message, code, words):
         """Understand the answer to a content."""
         if 300 <= code <= 399:
             raise _Disorder(f"it answered the content by {code} {_text(words)}")
+        self.progress.handed_over = True
         self._end_of_answers()
         self.progress.handed_over = False
-        if code == 421:
+        if code == 421 or message.farewell:
             self.close()
         if code >= 400:
-            raise smtplib.SMTPDataError(code, words)
+            raise message.refusal() or message.farewell or smtplib.SMTPDataError(code, words)
 
     def _end_of_answers(self):
         """See that nothing is left: else what was read as the last answer was another one's."""
@@ -337,16 +376,82 @@ class SmtpSession:
         :return: the last answer
         """
         self.progress.commands += len(commands)
-        self._write(b"".join(command.data for command in commands))
-        for command in commands:
-            code, words = self._reply()
-            message.take(command, code, words)
-            if code != 421 or command.verb != "mail":
-                self.progress.answered = True
-            if code == 421:
-                self.close()
-                raise message.farewell(command, code, words)
+        data = b"".join(command.data for command in commands)
+        try:
+            if commands[-1].verb == "bdat":
+                self._hand_over(data)
+            else:
+                self._write(data)
+        except smtplib.SMTPServerDisconnected:
+            self._read_last_words(message, commands)
+            raise
+        answered = 0
+        try:
+            for command in commands:
+                code, words = self._reply()
+                self._take(message, command, code, words)
+                answered += 1
+        except smtplib.SMTPServerDisconnected as error:
+            self.close()
+            self._break_off(message, commands, answered, error)
+        self._keeps_up = len(commands) > 1 or self._keeps_up
         return code, words
+
+    def _take(self, message, command, code, words):
+        """Understand an answer to a command.
+
+        :raises smtplib.SMTPException: it is the last word on this message
+        """
+        message.take(command, code, words)
+        if code != 421 or command.verb != "mail":
+            self.progress.answered = True
+        if message.refusal():
+            self.progress.handed_over = False
+        # some say 421 to one recipient, and go on: then the content's answer tells
+        if code == 421 and not (self.progress.handed_over and command.verb == "rcpt"):
+            self.progress.handed_over = False
+            self.close()
+            raise message.refusal() or message.farewell
+
+    def _break_off(self, message, commands, answered, error):
+        """Tell what is known when not all answers come.
+
+        :param answered: the number of those that did
+        :raises smtplib.SMTPException: in any case
+        """
+        if isinstance(error, _Disorder):
+            self._distrust(str(error))
+            # what refused the message may have been the answer to something else
+            self.progress.handed_over = commands[-1].verb == "bdat"
+        elif message.last_code == 421 and not isinstance(error.__context__, TimeoutError):
+            self.progress.handed_over = False
+            raise message.refusal() or message.farewell from error
+        elif len(commands) > 1 and not self._keeps_up:
+            self._distrust(f"it answered {answered} of {len(commands)} commands sent together")
+        refusal = message.refusal()
+        if refusal and not self.progress.handed_over:
+            raise refusal from error
+        raise error
+
+    def _read_last_words(self, message, commands):
+        """Read why the server has hung up while it was written to, as far as that has come in.
+
+        :raises smtplib.SMTPException: it has refused the message
+        """
+        with contextlib.suppress(smtplib.SMTPServerDisconnected):
+            for command in commands:
+                if self._has_nothing_to_read():
+                    break
+                self._take(message, command, *self._reply())
+        if refusal := message.refusal():
+            self.close()
+            raise refusal
+
+    def _distrust(self, words):
+        """Remember how the server failed to answer commands that were sent together."""
+        if not self.lockstep:
+            self.lockstep = True
+            self.misbehaved = words
 
     # ------------------------------------------------------------
     # The wire
@@ -434,13 +539,19 @@ class _Command(NamedTuple):
 
 
 class _Message:
-    """What the server has answered to one message's commands."""
+    """What the server has answered to one message's commands.
+
+    :ivar farewell: the exception that tells of a 421
+    :ivar last_code: of the last answer
+    """
 
     def __init__(self, sender, recipients):
         self.sender = sender
         self.recipients = recipients
         self.accepted = []
         self.refused = {}
+        self.farewell = None
+        self.last_code = None
         self._waiting = len(recipients)
         self._sender_refusal = None
 
@@ -449,18 +560,26 @@ class _Message:
 
         :raises _Disorder: it cannot be one to this command (RFC 5321 4.3.2)
         """
-        expected = code == 354 if command.verb == "data" else code < 300
-        if code < 400 and not expected:
-            raise _Disorder(f"it answered {command.verb.upper()} by {code} {_text(words)}")
-        if command.verb == "mail":
+        verb = command.verb
+        expected = code == 354 if verb == "data" else code < 300
+        if code < 400 and not expected or expected and verb != "data" and self.refusal():
+            raise _Disorder(f"it answered {verb.upper()} by {code} {_text(words)}")
+        if verb == "mail":
             if code >= 400:
                 self._sender_refusal = code, words
-        elif command.verb == "rcpt":
+        elif verb == "rcpt":
             self._waiting -= 1
             if code >= 400:
                 self.refused[command.address] = code, words
             else:
                 self.accepted.append(command.address)
+        self.last_code = code
+        if code == 421:
+            self.farewell = (
+                smtplib.SMTPRecipientsRefused(dict(self.refused))
+                if verb == "rcpt"
+                else smtplib.SMTPDataError(code, words)
+            )
 
     def refusal(self):
         """Give the exception that tells why nobody gets the message, None as long as some may."""
@@ -469,14 +588,6 @@ class _Message:
         if not (self._waiting or self.accepted):
             return smtplib.SMTPRecipientsRefused(dict(self.refused))
         return None
-
-    def farewell(self, command, code, words):
-        """Give the exception that tells of a 421."""
-        if refusal := self.refusal():
-            return refusal
-        if command.verb == "rcpt":
-            return smtplib.SMTPRecipientsRefused(dict(self.refused))
-        return smtplib.SMTPDataError(code, words)
 
     def refused_only(self):
         """Give address -> (code, words) of those who do not get it: one may be named twice."""
@@ -507,6 +618,18 @@ class _Flattener(smtplib.SMTP):
 
     def sendmail(self, from_addr, to_addrs, msg, mail_options=(), rcpt_options=()):
         return from_addr, to_addrs, msg, mail_options, rcpt_options
+
+
+def _parts(commands, size):
+    """Cut a list into lists of at most so many."""
+    return [commands[start : start + size] for start in range(0, len(commands), size)]
+
+
+def _bdat(content):
+    """Give the command that tells a whole content (RFC 3030 2): no dot in it is doubled."""
+    if not content.endswith(_CRLF):
+        content += _CRLF
+    return _Command("bdat", b"BDAT %d LAST\r\n%b" % (len(content), content))
 
 
 def _quoted(content):
