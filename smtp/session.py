@@ -27,7 +27,6 @@ import contextlib
 import dataclasses
 import logging
 import re
-import selectors
 import smtplib
 import socket
 import ssl
@@ -47,9 +46,6 @@ _GOODBYE = 5.0
 _LINE_END = re.compile(r"\r\n|\n|\r(?!\n)")
 _DOT = re.compile(rb"(?m)^\.")
 _CRLF = b"\r\n"
-
-#: ``select`` cannot watch the sockets of a process that has many open; Windows has no ``poll``
-_Selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
 class UnsafeHeader(Exception):
@@ -506,28 +502,25 @@ class SmtpSession:
         smtp = self._smtp
         raw = _raw(smtp.sock)
         timeout = raw.gettimeout()
-        if smtp.file is not None:
-            smtp.sock.settimeout(0)
-            try:
-                if smtp.file.peek(1):
-                    return False
-            except (BlockingIOError, ssl.SSLWantReadError):
-                return True
-            except TimeoutError:
-                # pyOpenSSL's way to say so, after which this file reads no more
-                smtp.file.close()
-                smtp.file = None
-                return True
-            except OSError:
-                return False  # reading it anew says what is wrong
-            finally:
-                smtp.sock.settimeout(timeout)
-            if raw is not smtp.sock or isinstance(smtp.sock, ssl.SSLSocket):
-                return False  # its end
-        # of a plain socket, to read nothing is the end, or that nothing is there
-        with _Selector() as selector:
-            selector.register(raw, selectors.EVENT_READ)
-            return not selector.select(0)
+        smtp.sock.settimeout(0)
+        try:
+            if smtp.file is None:
+                smtp.file = smtp.sock.makefile("rb")  # as smtplib does when it reads
+            if not smtp.file.peek(1) and raw is smtp.sock and not isinstance(raw, ssl.SSLSocket):
+                # nothing, or the end? under TLS nothing is told by an exception
+                raw.recv(1, socket.MSG_PEEK)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return True
+        except TimeoutError:
+            # pyOpenSSL's way to say so, after which this file reads no more
+            smtp.file.close()
+            smtp.file = None
+            return True
+        except OSError:
+            return False  # reading it anew says what is wrong
+        finally:
+            smtp.sock.settimeout(timeout)
+        return False
 
 
 class _Command(NamedTuple):
