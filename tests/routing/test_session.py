@@ -78,8 +78,8 @@ class Server:
     def __enter__(self):
         self._listening = socket.create_server(("127.0.0.1", 0))
         if self.small:
-            self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
-            self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2048)
+            self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32768)
+            self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32768)
         self.address = self._listening.getsockname()
         self._accepting = threading.Thread(target=self._accept, daemon=True)
         self._accepting.start()
@@ -99,9 +99,10 @@ class Server:
     def fail(self, phase, action, after=0):
         """Break a phase's occurrence after so many: mail, rcpt, data, end, between, rset.
 
-        Actions: a name in ``BAD_REPLIES`` or a reply; ``hang``, ``drop``; ``twice``: the answer is
-        given two times; ``mute``: it is not given; ``forget``: what else has come in is forgotten;
-        of the end ``take_then_drop``, ``take_then_hang``, ``take_then_garbage``.
+        Actions: a name in ``BAD_REPLIES`` or a reply, ``last`` before it where it is the last one;
+        ``hang``, ``drop``; ``twice``: the answer is given two times; ``mute``: it is not given;
+        ``forget``: what else has come in is forgotten; of the end ``take_then_drop``,
+        ``take_then_hang``, ``take_then_garbage``.
         """
         self.faults[phase, after] = action
 
@@ -199,8 +200,9 @@ class Conversation:
             while self.sock.recv(65536):
                 pass
             raise Gone
-        self.say(BAD_REPLIES.get(action) or action.encode() + b"\r\n")
-        if action == "421":
+        reply = action.removeprefix("last ")
+        self.say(BAD_REPLIES.get(reply) or reply.encode() + b"\r\n")
+        if reply != action or action == "421":
             self.flush()
             raise Gone
         return False
@@ -338,6 +340,12 @@ def send(session, subject="Quotation", to=("kim@customer.com",)):
 def patience(action):
     """Give the client's time-out: a short one only where the server hangs."""
     return 0.5 if "hang" in action else PATIENCE
+
+
+def buffer_of(session, size):
+    """Let the client's buffers be small, as the network's are that is between it and a server."""
+    for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+        session._smtp.sock.setsockopt(socket.SOL_SOCKET, option, size)
 
 
 def wait_for_word(session):
@@ -739,8 +747,7 @@ def test_a_server_that_has_kept_up_before_is_trusted(together):
 @pytest.mark.parametrize("together", TOGETHER)
 def test_the_known_refusal_is_told_when_the_rest_of_the_answers_is_missing(together):
     with Server(MODES[together]) as server:
-        server.fail("mail", "554 5.5.0 out of sync")
-        server.fail("rset", "drop")
+        server.fail("mail", "last 554 5.5.0 out of sync")
         with opened(server) as session:
             assert send(session).smtp_error == b"5.5.0 out of sync"
             assert claim(session.progress) == "is not there"
@@ -834,28 +841,62 @@ def test_a_large_mail_is_not_written_before_the_server_takes_it(together, refuse
         assert len(server.taken) == 1
 
 
-def test_a_server_that_hangs_up_while_it_is_written_to_has_the_last_word(mode):
+@pytest.mark.parametrize("words", ["421 4.3.2 closing", "552 5.3.4 too large"])
+def test_a_server_that_hangs_up_while_it_is_written_to_has_the_last_word(mode, words):
     """As in lockstep, its words are the reason, not that nothing more could be written."""
-    with Server(MODES[mode], small=True) as server:
-        server.fail("mail", "421", after=1)
+    with Server(MODES[mode]) as server:
+        server.fail("mail", f"last {words}", after=1)
         with opened(server) as session:
             send(session)
+            buffer_of(session, 2048)
             session.start_mail()
             with pytest.raises(smtplib.SMTPSenderRefused) as caught:
                 session.sendmail("a@a.com", ["b@b.com"], b"x" * 60000)
-            assert caught.value.smtp_code == 421
-            assert session.progress.died_before()
+            assert f"{caught.value.smtp_code} {caught.value.smtp_error.decode()}" == words
+            assert claim(session.progress) == "is not there"
+            assert session.progress.died_before() == words.startswith("421")
+
+
+def test_a_content_that_cannot_be_written_to_its_end_is_not_there(mode):
+    def on_data(self, _line):
+        self.say(b"354 go on\r\n")
+        self.more()
+        raise Gone
+
+    with Server(MODES[mode]) as server:
+        server.conversation = type("Impatient", (Conversation,), {"on_data": on_data})
+        with opened(server) as session:
+            buffer_of(session, 2048)
+            session.start_mail()
+            with pytest.raises(smtplib.SMTPServerDisconnected):
+                session.sendmail("a@a.com", ["b@b.com"], b"x" * 20_000_000)
+            assert claim(session.progress) == "is not there"
+
+
+def test_what_is_said_after_354_cannot_be_the_contents_answer():
+    for mode in ("lockstep", "pipelining"):
+        with Server(MODES[mode], eager=False) as server:
+            server.fail("data", "354 go on\r\n250 2.0.0 queued")
+            with opened(server) as session:
+                assert is_disconnected(send(session))
+                assert claim(session.progress) == "is not there"
 
 
 def test_a_server_that_does_not_read_while_its_answers_are_not_read(mode):
-    recipients = [f"{number:0200}@b.com" for number in range(1000)]
+    recipients = [f"{number:0200}@b.com" for number in range(2000)]
+
+    def on_rcpt(self, line):
+        self.recipients.append(path(line))
+        self.say(b"250 2.1.5 " + b"x" * 490 + b"\r\n")
+
     with Server(MODES[mode], small=True) as server:
-        server.fail("rcpt", "550", after=500)
+        server.conversation = type("Talkative", (Conversation,), {"on_rcpt": on_rcpt})
         with opened(server) as session:
-            assert list(session.sendmail("a@a.com", recipients, b"a: b\r\n")) == [recipients[500]]
-            assert len(session.progress.accepted) == 999
+            buffer_of(session, 32768)
+            assert session.sendmail("a@a.com", recipients, b"a: b\r\n") == {}
+            assert session.progress.accepted == recipients
         server.wait()
-        assert len(server.taken[0].recipients) == 999
+        assert list(server.taken[0].recipients) == recipients
 
 
 # -- TLS ------------------------------------------------------------------------------------------
