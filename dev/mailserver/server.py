@@ -42,7 +42,7 @@ from email.message import EmailMessage, Message
 from email.utils import make_msgid
 from pathlib import Path
 
-from dev.provider import HOST, _server_tls
+from dev.provider import HOST, write_certificates
 from dev.shared import Progress, cache_dir, locked, say
 
 #: Debian's packages, each with a program that comes with no other
@@ -340,7 +340,7 @@ class MailServer:
         self.host = HOST
         self.smtp_port = self.submission_port = self.smtps_port = 0
         self.imap_port = self.imaps_port = self.pop3_port = self.pop3s_port = 0
-        self.certificate: Path | None = None  # PEM, while started
+        self.certificate: Path | None = None  # PEM, to be trusted; while started
         self.folder: Path | None = None  # configuration, queue, mailboxes and log, while started
         self._running: contextlib.ExitStack | None = None
         self._process: subprocess.Popen  # the one that was started last
@@ -382,7 +382,7 @@ class MailServer:
             self.folder = Path(tempfile.mkdtemp(prefix="mailserver-", dir="/tmp"))
             stack.callback(self._forget)
             stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
-            self.certificate, _context = _server_tls(self.folder)
+            self._shown, self.certificate = write_certificates(self.folder)
             self._choose_ports()
             self._configure()
             watchdog = _watchdog(stack, self.folder)
@@ -623,7 +623,7 @@ class MailServer:
             "log": self._log_file(),
             "host": HOST,
             "hostname": HOSTNAME,
-            "certificate": self.certificate,
+            "certificate": self._shown,
             "domains": " ".join(self.domains),
             "outside": " ".join(self.outside),
             "uid": pwd.getpwnam(_MAILBOX_USER).pw_uid,
