@@ -9,12 +9,12 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
-from dev.shared import Progress, cache_dir, locked
+from dev.shared import Progress, ToolError, cache_dir, locked
 
 _ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
 
 
-class NotInstalled(Exception):
+class NotInstalled(ToolError):
     """A package is missing; the message says which, and how to get it."""
 
 

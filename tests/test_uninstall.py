@@ -19,7 +19,7 @@ SCRIPT = """
 import json
 from dev.odoo import database, odoo_config, run_odoo
 from dev.shared import ADDON
-from dev.commands.test import MODULES
+from dev.shared import MODULES
 
 CHANGE = '''
 env.ref("mail_company_routing.mail_provider_zoho").unlink()

@@ -40,6 +40,7 @@ from string import Template
 
 from dev.debian import NotInstalled, install_packages
 from dev.provider import HOST, domain_of, write_certificates
+from dev.shared import NotHere
 
 #: Debian's packages, each with a program that comes with no other
 PACKAGES = {
@@ -88,7 +89,7 @@ _QUEUE_FOLDERS = (
 _DOVECOTS = ("2.3", "2.4")
 
 
-class NoMailServer(Exception):
+class NoMailServer(NotHere):
     """Postfix and Dovecot cannot run here; the message says why and what to do."""
 
 
