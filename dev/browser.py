@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from playwright.sync_api import ConsoleMessage, Error, Page, Request, sync_playwright
 
 from dev.debian import NotInstalled, install_packages
+from dev.odoo.web import Client
 from dev.shared import NotHere, say
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -95,9 +96,10 @@ class Browser:
         if " step " in message.text:
             self._steps.append(message.text)
 
-    def log_in(self, address: str, session: str) -> None:
-        """Be whom a session's id belongs to, see :func:`dev.odoo.web.log_in`."""
-        self.page.context.add_cookies([{"name": "session_id", "value": session, "url": address}])
+    def be(self, client: Client) -> None:
+        """Be somebody who is logged in."""
+        cookie = {"name": "session_id", "value": client.session, "url": client.address}
+        self.page.context.add_cookies([cookie])
 
     def open(self, url: str) -> None:
         """Load a page, also where only what stands behind the # differs from the last one."""

@@ -19,7 +19,7 @@ from dev.browser import Browser, BrowserError, chromium, find_browser
 from dev.commands.demo import SALES_LOGIN, OdooOffice, registry
 from dev.commands.story import CUSTOMER, DOMAIN, LOGIN, PASSWORD, new_provider
 from dev.odoo import OdooError, database, find_odoo
-from dev.odoo.web import log_in, serving
+from dev.odoo.web import Client, serving
 from dev.shared import MODULES, ROOT, Progress, ToolError, cache_dir, say
 
 IMAGES = ROOT / "docs" / "images"
@@ -511,11 +511,11 @@ def take_all(
     IMAGES.mkdir(parents=True, exist_ok=True)
     for lang, short in LANGUAGES.items():
         office.speak(lang)
-        sessions = {}
+        clients: dict[str, Client] = {}
         for screen in screens:
-            if screen.login not in sessions:
-                sessions[screen.login] = log_in(address, name, screen.login)
-            browser.log_in(address, sessions[screen.login])
+            if screen.login not in clients:
+                clients[screen.login] = Client(address, name, screen.login)
+            browser.be(clients[screen.login])
             for width in WIDTHS:
                 png = shrink(photograph(browser, address, screen, office.ids, width))
                 path = IMAGES / f"{screen.name}_{short}_{width}.png"

@@ -6,9 +6,10 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -26,6 +27,8 @@ from dev.odoo import (
 from dev.shared import ADDON, MODULES, ROOT, say
 
 NO_TESTS_COLLECTED = 5
+# The folders of the tests that need no Odoo
+PLAIN = ("tests/routing", "dev/tests")
 
 #: What a trading company has
 APPS = (
@@ -70,18 +73,30 @@ def test(arguments: Sequence[str]) -> int:
     Paths among the arguments, such as ``tests/test_sending.py``, choose what is run. Without any,
     the tests that need Odoo are shared out among processes, whose output is shown one after the
     other; with an option such as ``-x`` or ``-s``, one process runs them. Without an Odoo only the
-    tests of ``routing/`` run, and the last lines say so; that is no failure.
+    others run, and the last lines say so; that is no failure.
     """
     options, plain, on_odoo = _sort_arguments(arguments)
-    everything = not plain and not on_odoo
+    if not plain and not on_odoo:
+        plain, on_odoo = PLAIN, ["tests"]
     codes = []
-    if plain or everything:
-        codes.append(_test_routing(options, plain or ["tests/routing", "dev/tests"]))
-    if on_odoo or everything:
-        try:
-            codes.append(_test_on_odoo(options, on_odoo or ["tests"]))
-        except NoOdoo as error:
-            say(f"\nNOT RUN: the tests that need Odoo, all of tests/ but tests/routing. {error}")
+    with ExitStack() as stack:
+        beside = plain and on_odoo and not options and PROCESSES > 1
+        if beside:
+            say("Tests without Odoo: shown last")
+            shown = stack.enter_context(_beside(_test_plain, options, plain))
+        elif plain:
+            say("Tests without Odoo")
+            codes.append(_test_plain(options, plain))
+        missing = ""
+        if on_odoo:
+            try:
+                codes.append(_test_on_odoo(options, on_odoo))
+            except NoOdoo as error:
+                missing = f"\nNOT RUN: the tests that need Odoo, in tests. {error}"
+        if beside:
+            codes.append(shown())
+    if missing:
+        say(missing)
     if any(code != NO_TESTS_COLLECTED for code in codes):
         # A choice such as -k may well leave one part empty, not both
         codes = [code for code in codes if code != NO_TESTS_COLLECTED or not options]
@@ -89,7 +104,7 @@ def test(arguments: Sequence[str]) -> int:
 
 
 def _sort_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
-    """Return pytest's options, the chosen paths of ``tests/routing``, and the other paths."""
+    """Return pytest's options, the chosen paths of tests without Odoo, and the other paths."""
     options, plain, on_odoo = [], [], []
     for argument in arguments:
         path, colons, node = argument.partition("::")
@@ -97,17 +112,36 @@ def _sort_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str], lis
             options.append(argument)
             continue
         path = Path(path).resolve().relative_to(ROOT).as_posix()
-        chosen = plain if path.startswith(("tests/routing", "dev/tests")) else on_odoo
+        chosen = plain if path.startswith(PLAIN) else on_odoo
         chosen.append(path + colons + node)
     return options, plain, on_odoo
 
 
-def _test_routing(options: Sequence[str], paths: Sequence[str]) -> int:
-    say("Tests of the decision, without Odoo")
+def _test_plain(options: Sequence[str], paths: Sequence[str], log: IO[str] | None = None) -> int:
+    """Run the tests that need no Odoo."""
     ini = ROOT / "tests" / "routing" / "pytest.ini"
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     command = [sys.executable, "-m", "pytest", "-p", "no:odoo", "-c", str(ini), *options]
-    return subprocess.call([*command, *(str(ROOT / path) for path in paths)], cwd=ROOT, env=env)
+    command += [str(ROOT / path) for path in paths]
+    return subprocess.call(command, cwd=ROOT, env=env, stdout=log, stderr=log)
+
+
+@contextmanager
+def _beside(function: Callable[..., int], *arguments: object) -> Iterator[Callable[[], int]]:
+    """Let a function run meanwhile, its output kept; give a function that shows it and returns.
+
+    :param function: takes the arguments, and the file to write to
+    """
+    with tempfile.TemporaryFile("w+", dir=workdir()) as log, ThreadPoolExecutor() as pool:
+        job = pool.submit(function, *arguments, log)
+
+        def shown() -> int:
+            code = job.result()
+            log.seek(0)
+            say(log.read())
+            return code
+
+        yield shown
 
 
 def _test_on_odoo(options: Sequence[str], paths: Sequence[str]) -> int:
@@ -118,21 +152,13 @@ def _test_on_odoo(options: Sequence[str], paths: Sequence[str]) -> int:
         names = [stack.enter_context(database(MODULES))]
         # copied before anybody uses the first
         names += [stack.enter_context(clone(names[0])) for _share in shares[1:]]
-        configs = [odoo_config(name, http_enable=True) for name in names]
-        arguments = [[*options, *share] for share in shares]
+        jobs = [
+            (name, [*options, *share], odoo_config(name, http_enable=True))
+            for name, share in zip(names, shares, strict=True)
+        ]
         # the first is shown while it runs, the others when it has ended
-        logs = [workdir() / f"pytest-{name}.log" for name in names[1:]]
-        files = [None, *(stack.enter_context(log.open("w")) for log in logs)]
-        with ThreadPoolExecutor() as pool:
-            jobs = [
-                pool.submit(run_pytest, *job)
-                for job in zip(names, arguments, configs, files, strict=True)
-            ]
-            codes = [jobs[0].result()]
-            for job, log in zip(jobs[1:], logs, strict=True):
-                codes.append(job.result())
-                say(log.read_text())
-    return max(codes)
+        others = [stack.enter_context(_beside(run_pytest, *job)) for job in jobs[1:]]
+        return max([run_pytest(*jobs[0]), *(shown() for shown in others)])
 
 
 def _shares() -> list[list[str]]:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from psycopg2 import errors, sql
 
-from dev.odoo.find import find_odoo
+from dev.odoo.find import SERIES, find_odoo
 from dev.odoo.postgresql import (
     RUN_PREFIX,
     TEMPLATE_PREFIX,
@@ -88,12 +88,13 @@ def _files_of(name: str) -> Path:
 def template_key(modules: Sequence[str], demo: bool = False) -> str:
     """Return a digest of all that decides how a database with ``modules`` looks, bar the addon.
 
-    That is Odoo (its folder, release, commit, the age of its files), our requirements, the
+    That is Odoo (its folder, release, commit, the age of its files), the packages it needs, the
     server, and this machine's cache, where the attachments are. To be called in ``postgres()``.
     """
     home = find_odoo()
     watched = (home / "odoo" / "release.py", home / "addons" / "mail" / "__manifest__.py")
-    parts = [str(home.resolve()), str(cache_dir()), REQUIREMENTS.read_text(), list(modules), demo]
+    packages = REQUIREMENTS.read_text().partition("\n# Odoo 16.0")[2].partition("\n\n")[0]
+    parts = [str(home.resolve()), str(cache_dir()), packages, list(modules), demo]
     parts += [path.stat().st_mtime_ns for path in watched if path.exists()]
     parts += [_commit(home), current().get("PGHOST"), current().get("PGPORT")]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
@@ -120,7 +121,7 @@ def _template(modules: Sequence[str], demo: bool) -> str:
                 return name
             drop_database(name)
         # What it replaces: the same modules on an Odoo, or with requirements, of earlier
-        label = json.dumps([str(cache_dir()), list(modules), demo])
+        label = json.dumps([SERIES, str(cache_dir()), list(modules), demo])
         for old in database_names(TEMPLATE_PREFIX):
             comment = "SELECT shobj_description(oid, 'pg_database') FROM pg_database"
             if execute(comment + " WHERE datname = %s", old) == [(label,)]:

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import threading
 import urllib.request
 from pathlib import Path
 
@@ -103,13 +102,13 @@ def _with_launcher(home: Path) -> Path:
     return private
 
 
-def link(link: Path, target: Path) -> None:
-    """Make ``link`` point at ``target``, replacing what it pointed at in one step."""
-    if link.is_symlink() and os.readlink(link) == str(target):
+def link(place: Path, target: Path) -> None:
+    """Let ``place`` point at ``target``, replacing what it pointed at in one step."""
+    if place.is_symlink() and os.readlink(place) == str(target):
         return
-    temporary = link.with_name(f"{link.name}.{os.getpid()}")
+    temporary = place.with_name(f"{place.name}.{os.getpid()}")
     temporary.symlink_to(target)
-    temporary.replace(link)
+    temporary.replace(place)
 
 
 def _download(home: Path) -> str | None:
@@ -170,26 +169,10 @@ def _clone(git: str, target: Path) -> str | None:
 
 def _unpack(target: Path) -> str | None:
     """Fetch and unpack the branch's tarball, where there is no git; return why that failed."""
-    answer: list = []
-
-    def ask() -> None:
-        try:
-            answer.append(urllib.request.urlopen(TARBALL, timeout=FIRST_BYTE_SECONDS))
-        except OSError as error:
-            answer.append(error)
-
-    # In a thread, as a name server may be silent for longer than any socket's timeout
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(FIRST_BYTE_SECONDS)
-    if not answer:
-        return f"no answer from {TARBALL} within {FIRST_BYTE_SECONDS} seconds"
-    if isinstance(answer[0], OSError):
-        return f"{TARBALL}: {answer[0]}"
     try:
         with (
             Progress(f"Downloading Odoo {SERIES} (once)") as progress,
-            answer[0] as response,
+            urllib.request.urlopen(TARBALL, timeout=FIRST_BYTE_SECONDS) as response,
             tarfile.open(fileobj=response, mode="r|gz") as archive,
         ):
             for count, member in enumerate(archive):

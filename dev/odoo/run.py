@@ -44,7 +44,7 @@ def workdir() -> Path:
     return path
 
 
-def addonslink() -> Path:
+def addons_link() -> Path:
     """Return a folder for addons_path in which the addon has its technical name."""
     digest = hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]
     folder = cache_dir() / f"addons-{digest}"
@@ -74,7 +74,7 @@ def odoo_config(
     """
     home = find_odoo()
     server = current()
-    folders = [addonslink()] if addon else []
+    folders = [addons_link()] if addon else []
     folders += [path for path in (home / "addons", home / "odoo" / "addons") if path.is_dir()]
     values = {
         "addons_path": ",".join(map(str, folders)),

@@ -13,7 +13,7 @@ import pytest
 from dev.browser import chromium
 from dev.commands.story import CUSTOMER, DOMAIN, LOGIN, answer_last
 from dev.odoo import database
-from dev.odoo.web import Client, log_in, serving
+from dev.odoo.web import Client, serving
 from dev.provider import Provider
 from dev.shared import ADDON, MODULES, cache_dir
 
@@ -67,11 +67,10 @@ def tell(request):
 
 def test_from_nothing_to_a_fetched_answer(served, provider, lang, tell):
     name, server = served
-    session = log_in(server.address, name, "admin")
-    admin = Client(server.address, session)
+    admin = Client(server.address, name, "admin")
     order = quotation(admin, lang)
     with chromium(viewport={"width": 1366, "height": 900}) as browser:
-        browser.log_in(server.address, session)
+        browser.be(admin)
         try:
             start = time.monotonic()
             install(browser, server.address, admin)
