@@ -15,8 +15,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+# not this folder, whose odoo/ is no Odoo
+sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
+from dev.commands import TARGETS  # noqa: E402
 from dev.shared import (  # noqa: E402
     REQUIREMENTS,
     REQUIREMENTS_BENCH,
@@ -28,23 +30,6 @@ from dev.shared import (  # noqa: E402
 )
 
 PYTHONS = ((3, 11), (3, 10))
-
-# What to type -> module of dev/ and its first arguments
-TARGETS = {
-    "demo": ("dev.demo", "demo"),
-    "serve": ("dev.demo", "serve"),
-    "test": ("dev.test", "test"),
-    "test-truth": ("dev.test", "test-truth"),
-    "test-apps": ("dev.test_apps",),
-    "test-native": ("dev.test", "test-native"),
-    "test-mailserver": ("dev.test_mailserver",),
-    "test-browser": ("dev.test_browser",),
-    "test-chaos": ("dev.test_chaos",),
-    "lint": ("dev.lint",),
-    "bench": ("dev.bench",),
-    "screenshots": ("dev.screenshots",),
-    "clean": ("dev.odoo_env", "clean"),
-}
 
 
 def find_python() -> str:
@@ -178,7 +163,7 @@ def main(argv: list[str]) -> int:
         return clean_environments()
     python = find_python()
     executable = ensure_environment(python, bench=target == "bench")
-    command = [str(executable), "-m", *TARGETS[target], *arguments]
+    command = [str(executable), "-m", "dev.commands", target, *arguments]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     env.pop("PYTHONHOME", None)
     # pymap still imports it; the pin of setuptools keeps it there

@@ -1,0 +1,247 @@
+"""The addon's tests: ``make test`` and the suites beside it, each with pytest and its arguments."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO
+
+from dev.odoo import (
+    NoOdoo,
+    addons_link,
+    clone,
+    database,
+    find_odoo,
+    import_environment,
+    odoo_config,
+    postgres,
+    workdir,
+)
+from dev.shared import ADDON, MODULES, ROOT, say
+
+NO_TESTS_COLLECTED = 5
+
+#: What a trading company has
+APPS = (
+    "account",
+    "calendar",
+    "crm",
+    "digest",
+    "event",
+    "hr_recruitment",
+    "l10n_generic_coa",
+    "mail_group",
+    "mass_mailing",
+    "portal",
+    "project",
+    "purchase",
+    "sale_management",
+    "stock",
+    "survey",
+    "website_crm",
+    "website_sale",
+)
+
+# The tests that need Odoo run in so many processes, each on a database of its own
+PROCESSES = 2 if (os.cpu_count() or 1) > 1 else 1
+# About how long the files take whose tests take longer than others'
+SECONDS = {
+    "test_tours": 90,
+    "test_uninstall": 30,
+    "test_passwords": 30,
+    "test_truth": 25,
+    "test_reading": 25,
+    "test_fetching": 25,
+    "test_incoming": 20,
+    "test_faults": 15,
+    "test_hostile": 12,
+}
+
+
+def test(arguments: Sequence[str]) -> int:
+    """Run the addon's tests with pytest and its ``arguments``; return the exit code.
+
+    Paths among the arguments, such as ``tests/test_sending.py``, choose what is run. Without any,
+    the tests that need Odoo are shared out among processes, whose output is shown one after the
+    other; with an option such as ``-x`` or ``-s``, one process runs them. Without an Odoo only the
+    tests of ``routing/`` run, and the last lines say so; that is no failure.
+    """
+    options, plain, on_odoo = _sort_arguments(arguments)
+    everything = not plain and not on_odoo
+    codes = []
+    if plain or everything:
+        codes.append(_test_routing(options, plain or ["tests/routing", "dev/tests"]))
+    if on_odoo or everything:
+        try:
+            codes.append(_test_on_odoo(options, on_odoo or ["tests"]))
+        except NoOdoo as error:
+            say(f"\nNOT RUN: the tests that need Odoo, all of tests/ but tests/routing. {error}")
+    if any(code != NO_TESTS_COLLECTED for code in codes):
+        # A choice such as -k may well leave one part empty, not both
+        codes = [code for code in codes if code != NO_TESTS_COLLECTED or not options]
+    return max(codes, default=0)
+
+
+def _sort_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+    """Return pytest's options, the chosen paths of ``tests/routing``, and the other paths."""
+    options, plain, on_odoo = [], [], []
+    for argument in arguments:
+        path, colons, node = argument.partition("::")
+        if argument.startswith("-") or not Path(path).exists():
+            options.append(argument)
+            continue
+        path = Path(path).resolve().relative_to(ROOT).as_posix()
+        chosen = plain if path.startswith(("tests/routing", "dev/tests")) else on_odoo
+        chosen.append(path + colons + node)
+    return options, plain, on_odoo
+
+
+def _test_routing(options: Sequence[str], paths: Sequence[str]) -> int:
+    say("Tests of the decision, without Odoo")
+    ini = ROOT / "tests" / "routing" / "pytest.ini"
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [sys.executable, "-m", "pytest", "-p", "no:odoo", "-c", str(ini), *options]
+    return subprocess.call([*command, *(str(ROOT / path) for path in paths)], cwd=ROOT, env=env)
+
+
+def _test_on_odoo(options: Sequence[str], paths: Sequence[str]) -> int:
+    find_odoo()
+    shares = _shares() if not options and paths == ["tests"] and PROCESSES > 1 else [paths]
+    say("Tests on Odoo" + (f", in {len(shares)} processes" if len(shares) > 1 else ""))
+    with ExitStack() as stack:
+        names = [stack.enter_context(database(MODULES))]
+        # copied before anybody uses the first
+        names += [stack.enter_context(clone(names[0])) for _share in shares[1:]]
+        configs = [odoo_config(name, http_enable=True) for name in names]
+        arguments = [[*options, *share] for share in shares]
+        # the first is shown while it runs, the others when it has ended
+        logs = [workdir() / f"pytest-{name}.log" for name in names[1:]]
+        files = [None, *(stack.enter_context(log.open("w")) for log in logs)]
+        with ThreadPoolExecutor() as pool:
+            jobs = [
+                pool.submit(run_pytest, *job)
+                for job in zip(names, arguments, configs, files, strict=True)
+            ]
+            codes = [jobs[0].result()]
+            for job, log in zip(jobs[1:], logs, strict=True):
+                codes.append(job.result())
+                say(log.read_text())
+    return max(codes)
+
+
+def _shares() -> list[list[str]]:
+    """Share the files of tests out, the longest first, so that each process has as much to do."""
+    files = [path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").glob("test_*.py")]
+    seconds = {file: SECONDS.get(Path(file).stem, 5) for file in files}
+    shares: list[list[str]] = [[] for _process in range(PROCESSES)]
+    for file in sorted(files, key=lambda file: (-seconds[file], file)):
+        min(shares, key=lambda share: sum(seconds[file] for file in share)).append(file)
+    return shares
+
+
+def run_pytest(
+    name: str, arguments: Sequence[str], config: Path, log: IO[str] | None = None
+) -> int:
+    """Run pytest on the database ``name``, with Odoo and its HTTP server in the same process.
+
+    :param arguments: pytest's options, and paths relative to the repository
+    :param config: of Odoo, as ``odoo_config`` writes it
+    :param log: where the output goes; None: to the terminal
+    :return: pytest's exit code
+    """
+    # The addon is tested under its technical name, whatever the clone's folder is called
+    addon = addons_link() / ADDON
+    ini = workdir() / "pytest.ini"
+    ini.write_text("[pytest]\naddopts = --tb=short\n")
+    paths = [argument for argument in arguments if _is_path(argument)]
+    command = [
+        *(sys.executable, "-m", "pytest", "-c", str(ini), "-p", "no:warnings"),
+        *("-o", f"cache_dir={ROOT / '.pytest_cache'}"),
+        *(f"--rootdir={addon}", f"--confcutdir={addon}"),
+        *(f"--odoo-config={config}", f"--odoo-database={name}", "--odoo-http"),
+        *(
+            f"--ignore={addon / 'tests' / folder}"
+            for folder in ("apps", "browser", "mailserver", "routing")
+            if not any(path.startswith(f"tests/{folder}") for path in paths)
+        ),
+        *(argument for argument in arguments if argument not in paths),
+        *(str(addon / path) for path in paths),
+    ]
+    env = import_environment()
+    return subprocess.call(command, cwd=addon.parent, env=env, stdout=log, stderr=log)
+
+
+def _is_path(argument: str) -> bool:
+    path = argument.partition("::")[0]
+    return not argument.startswith("-") and (ROOT / path).exists()
+
+
+# --- the other suites ----------------------------------------------------------------------
+
+
+def truth(arguments: Sequence[str]) -> int:
+    """Play random set-ups of ``tests/truth.py``; return the exit code.
+
+    ``arguments``: how many (1,000), ``--first`` seed of them (1); or one alone, by its ``--seed``
+    or from a file that a failure's ``--setup`` was saved in.
+    """
+    parser = argparse.ArgumentParser(prog="make test-truth", description=truth.__doc__)
+    parser.add_argument("count", nargs="?", type=int, default=1000, help="how many set-ups")
+    parser.add_argument("--first", type=int, default=1, help="seed of the first one")
+    parser.add_argument("--seed", type=int, help="this one alone")
+    parser.add_argument("--setup", type=Path, help="the set-up in this file")
+    chosen = parser.parse_args(arguments)
+    if chosen.seed is not None:
+        chosen.first, chosen.count = chosen.seed, 1
+    os.environ["MCR_TRUTH_FIRST"] = str(chosen.first)
+    os.environ["MCR_TRUTH_COUNT"] = str(chosen.count)
+    if chosen.setup:
+        os.environ["MCR_TRUTH_SETUP"] = str(chosen.setup.resolve())
+    return _test_on_odoo(["-q", "-s"], ["tests/test_truth.py"])
+
+
+def apps(arguments: Sequence[str]) -> int:
+    """Run the tests beside Odoo's apps; with ``--oca`` among the arguments, beside other addons."""
+    if "--oca" in arguments:
+        sys.path.insert(0, str(ROOT / "tests" / "apps"))
+        from beside import run
+
+        return run([argument for argument in arguments if argument != "--oca"])
+    with database(APPS) as name:
+        config = odoo_config(name, http_enable=True)
+        return run_pytest(name, [*arguments, "tests/apps/test_kinds.py"], config)
+
+
+def mailserver(arguments: Sequence[str]) -> int:
+    """Run the tests on Postfix and Dovecot."""
+    from dev.mailserver import install
+
+    install()
+    return _test_folder("mailserver", arguments)
+
+
+def browser(arguments: Sequence[str]) -> int:
+    """Run an administrator's way through the web client."""
+    from dev.browser import find_browser
+
+    find_browser()
+    return _test_folder("browser", arguments)
+
+
+def _test_folder(name: str, arguments: Sequence[str]) -> int:
+    """Run the tests of a folder with a pytest.ini of its own; they start their own Odoo."""
+    find_odoo()
+    folder = ROOT / "tests" / name
+    command = [sys.executable, "-m", "pytest", "-c", str(folder / "pytest.ini"), *arguments]
+    if not any(_is_path(argument) for argument in arguments):
+        command.append(str(folder))
+    # in UTC, as odoo-bin is
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TZ": "UTC"}
+    with postgres():
+        return subprocess.call(command, cwd=ROOT, env=environment)
