@@ -59,8 +59,8 @@ class Authentication:
         if set(self.results.values()) <= {"none"}:
             return ""
         results = ", ".join(
-            f"{METHODS[method]} {self.results[method]}"
-            for method in METHODS
+            f"{word} {self.results[method]}"
+            for method, word in METHODS.items()
             if method in self.results
         )
         values = {"server": self.server, "results": results}

@@ -83,7 +83,7 @@ FINDINGS = {
         "The SPF record of %(domain)s names %(provider)s, but does not let it send: %(term)s"
     ),
     "spf_syntax": _(
-        "The SPF record of %(domain)s cannot be read, so none of it counts: %(term)s is wrong."
+        "The SPF record of %(domain)s cannot be read, so none of it counts: %(terms)s is wrong."
     ),
     "spf_joined": _(
         "The SPF record of %(domain)s has several strings without a space between them, so it"
@@ -113,7 +113,7 @@ FINDINGS = {
         " it, or tell its owner."
     ),
     "spf_included_broken": _(
-        "The SPF record of %(domain)s includes that of %(name)s, in which %(term)s is wrong."
+        "The SPF record of %(domain)s includes that of %(name)s, in which %(terms)s is wrong."
         " Remove it, or tell its owner."
     ),
     "spf_everybody": _(

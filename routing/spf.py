@@ -203,9 +203,11 @@ class _Walk:
 
         :return: the qualifier that the provider's hosts get, None where they are not met
         """
-        for term in terms:
-            if not term.name:
-                self._broken(domain, term, path)
+        broken = " ".join(term.text for term in terms if not term.name)
+        if broken and len(path) == 1:
+            self._problem("spf_syntax", terms=broken)
+        elif broken:
+            self._problem("spf_included_broken", name=domain, terms=broken)
         result = None
         for position, term in enumerate(terms):
             if term.name == "all":
@@ -228,12 +230,6 @@ class _Walk:
         if len(path) == 1:
             self.passed = self.passed or result == "+"
         return result
-
-    def _broken(self, domain: str, term: Term, path: tuple[str, ...]) -> None:
-        if len(path) == 1:
-            self._problem("spf_syntax", term=term.text)
-        else:
-            self._problem("spf_included_broken", name=domain, term=term.text)
 
     def _after_all(self, rest: tuple[Term, ...], result: str | None) -> None:
         """Mechanisms behind ``all`` are never read (RFC 7208 5.1)."""
@@ -304,7 +300,7 @@ class _Walk:
         everybody = [term for term in terms if term.name == "all" and term.qualifier == "+"]
         if everybody:
             self._problem("spf_everybody", harmless=True, term=everybody[0].text)
-        elif "all" not in names and "redirect=" not in names:
+        elif not {"all", "redirect=", ""} & set(names):
             self._problem("spf_no_all", harmless=True)
         if "all" in names and "redirect=" in names:
             self._problem("spf_redirect_unread", harmless=not self.wanted)
