@@ -44,6 +44,11 @@ class DnsLookup:
             self._answers[key] = self._ask(*key)
         return self._answers[key]
 
+    @property
+    def answered(self) -> bool:
+        """Whether DNS has answered any question."""
+        return any(not answer.failed for answer in self._answers.values())
+
     def prefetch(self, questions: Iterable[tuple[str, str]]) -> None:
         """Ask several questions at once, whose answers are wanted in any case."""
         with ThreadPoolExecutor(AT_ONCE) as pool:

@@ -8,6 +8,11 @@ import re
 from dataclasses import dataclass
 
 
+def _(name: str) -> str:
+    """Mark a name for the extraction of translatable terms."""
+    return name
+
+
 @dataclass(frozen=True)
 class Selector:
     """Where a provider's DKIM key stands: ``<name>._domainkey.<domain>``.
@@ -52,28 +57,28 @@ class DnsProvider:
 
 PROVIDERS = (
     DnsProvider(
-        "Tencent Exmail",
+        _("Tencent Exmail"),
         hosts=("exmail.qq.com",),
         spf=("spf.mail.qq.com",),
         mx=r"mxbiz\d\.qq\.com",
         authserv=("mx.qq.com",),
     ),
     DnsProvider(
-        "NetEase Enterprise Mail",
+        _("NetEase Enterprise Mail"),
         hosts=("qiye.163.com",),
         spf=("spf.163.com", "spf.qiye.163.com"),
         spf_all="-all",
         mx=r"(qiye163mx|(xc)?hzmx)\d+[^.]*\.mxmail\.netease\.com",
     ),
     DnsProvider(
-        "Aliyun Enterprise Mail",
+        _("Aliyun Enterprise Mail"),
         hosts=("qiye.aliyun.com",),
         spf=("spf.qiye.aliyun.com", "spf.em.dingtalk.com"),
         spf_all="-all",
         mx=r"mx\d\.qiye\.aliyun\.com|mx[nw]\.mxhichina\.com",
     ),
     DnsProvider(
-        "Office 365",
+        _("Office 365"),
         hosts=("office365.com", "smtp.outlook.com", "imap.outlook.com"),
         spf=("spf.protection.outlook.com",),
         spf_all="-all",
@@ -82,7 +87,7 @@ PROVIDERS = (
         authserv_nameless=True,
     ),
     DnsProvider(
-        "Gmail",
+        _("Gmail"),
         hosts=("gmail.com", "smtp-relay.gmail.com"),
         spf=("_spf.google.com",),
         mx=r"(.+\.)?(google|googlemail)\.com",
@@ -90,7 +95,7 @@ PROVIDERS = (
         authserv=("mx.google.com",),
     ),
     DnsProvider(
-        "Zoho",
+        _("Zoho"),
         hosts=("smtp.zoho.com", "smtppro.zoho.com", "imap.zoho.com", "imappro.zoho.com"),
         spf=("zohomail.com", "zoho.com"),
         mx=r"mx\d?\.zoho\.com",
@@ -98,7 +103,7 @@ PROVIDERS = (
         authserv=("mx.zohomail.com",),
     ),
     DnsProvider(
-        "Yandex",
+        _("Yandex"),
         hosts=("yandex.com", "yandex.ru"),
         spf=("_spf.yandex.net",),
         mx=r"mx\.yandex\.(net|ru)",

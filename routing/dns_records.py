@@ -99,7 +99,7 @@ class RecordFinding:
 
     def sentence(self, translate: Callable[[str], str] = lambda text: text) -> str:
         """Say what is wrong and what to do about it."""
-        return translate(FINDINGS[self.rule]) % self.values
+        return translate(FINDINGS[self.rule]) % _named(self.values, translate)
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,13 @@ class RecordCheck:
     def expectation(self, translate: Callable[[str], str] = lambda text: text) -> str:
         """Say what the record should be."""
         key, values = self.expected
-        return translate(EXPECTED[key]) % values
+        return translate(EXPECTED[key]) % _named(values, translate)
+
+
+def _named(values: dict[str, str], translate: Callable[[str], str]) -> dict[str, str]:
+    """Give the values of a sentence with the providers' names in the reader's language."""
+    names = ("provider", "there", "here")
+    return {key: translate(text) if key in names else text for key, text in values.items()}
 
 
 def organisational_domain(domain: str) -> str:

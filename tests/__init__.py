@@ -3,6 +3,7 @@ from . import (
     test_alias_domain,
     test_catch_all,
     test_checkup,
+    test_checkup_dns,
     test_claims,
     test_companies,
     test_explain,

@@ -373,7 +373,9 @@ BROKEN = (
         rule="dmarc_no_p",
         paste="v=DMARC1; p=none; rua=mailto:d@b.com",
     ),
-    _dmarc("a policy that there is not", '_dmarc.b.com TXT "v=DMARC1; p=block"', rule="dmarc_bad_p"),
+    _dmarc(
+        "a policy that there is not", '_dmarc.b.com TXT "v=DMARC1; p=block"', rule="dmarc_bad_p"
+    ),
     _dmarc(
         "strict in full",
         '_dmarc.b.com TXT "v=DMARC1; p=none; aspf=strict"',
