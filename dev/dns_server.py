@@ -131,7 +131,9 @@ class DnsServer:
         self._fill(reply, name, kind)
         packed = reply.pack()
         if not tcp and len(packed) > UDP_SIZE:
-            return reply.truncate().pack()
+            reply = request.reply()
+            reply.header.tc = 1
+            return reply.pack()
         return packed
 
     def _fill(self, reply: DNSRecord, name: str, kind: str) -> None:

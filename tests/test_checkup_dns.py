@@ -236,7 +236,8 @@ class TestCheckupDns(TwoCompaniesCase, DnsCase):
                 *(line.replace("b.com", domain) for line in (*TENCENT_MX, TENCENT_SPF, DMARC))
             )
         checkup = self.looked_up()
-        self.assertFalse(self.of_records(checkup) + self.of_records(checkup, "c.com"))
+        found = self.of_records(checkup) + self.of_records(checkup, "c.com")
+        self.assertFalse(found.mapped("name"))
 
     def test_an_answer_that_cannot_arrive(self):
         self.server.add("b.com MX 10 old.b.com", TENCENT_SPF, DMARC)
@@ -256,13 +257,7 @@ class TestCheckupDns(TwoCompaniesCase, DnsCase):
         (self.a + self.b).email_from_by_company = False
         (self.server_a + self.server_b).write({"from_filter": False, "sender_policy": "any"})
         self.looked_up()
-        self.assertFalse(
-            [
-                name
-                for name, kind, _tcp in self.server.questions
-                if (name, kind) == ("gmail.com", "MX")
-            ]
-        )
+        self.assertNotIn("gmail.com", {name for name, _kind, _tcp in self.server.questions})
 
     def test_a_domain_in_chinese(self):
         domain = self.env["mail.alias.domain"].create(

@@ -84,10 +84,8 @@ class MailCheckup(models.TransientModel):
         self.line_ids.create([{**line, "checkup_id": self.id} for line in lines])
         self.invalidate_recordset(["line_ids"])
         ranks = {grade: rank for rank, (grade, _label) in enumerate(GRADES)}
-        for rank, line in enumerate(
-            self.line_ids.sorted(lambda line: (ranks[line.grade], line.id))
-        ):
-            line.sequence = rank
+        for line in self.line_ids:
+            line.sequence = ranks[line.grade]
         self.invalidate_recordset(["line_ids"])
 
     @api.model

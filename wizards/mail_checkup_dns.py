@@ -49,7 +49,7 @@ class MailCheckup(models.TransientModel):
 
         results = look_up_each(look, domains.items()) if can_look_up() else []
         lines = []
-        for (domain, _paths), (checks, _answered) in zip(domains.items(), results):
+        for (domain, _paths), (checks, _answered) in zip(domains.items(), results, strict=False):
             lines += self._record_lines(domain, checks)
         self._add_lines(lines)
         self.dns_report = self._report(domains, results)
@@ -153,7 +153,7 @@ class MailCheckup(models.TransientModel):
                 )
             )
         parts = []
-        for (domain, paths), (checks, _answered) in zip(domains.items(), results):
+        for (domain, paths), (checks, _answered) in zip(domains.items(), results, strict=False):
             servers = ", ".join(dict.fromkeys(map(self._server_label, paths)))
             parts.append(
                 Markup("<h4 class='mt-4 mb-0'>%s</h4><div class='text-muted mb-2'>%s</div>")
@@ -208,7 +208,7 @@ class MailCheckup(models.TransientModel):
 class MailCheckupLine(models.TransientModel):
     _inherit = "mail.checkup.line"
 
-    record_kind = fields.Char(string="Record", help="MX, SPF, DKIM or DMARC")
+    record_kind = fields.Char(string="Kind of Record", help="MX, SPF, DKIM or DMARC")
     record_name = fields.Char(string="Name", help="Where the record stands")
     record_type = fields.Char(string="Type")
     record_expected = fields.Text(string="Expected")
@@ -218,15 +218,14 @@ class MailCheckupLine(models.TransientModel):
     def action_show_record(self):
         """Show what to enter at the domain's host."""
         self.ensure_one()
+        view = self.env.ref("mail_company_routing.mail_checkup_line_view_form")
         return {
             "type": "ir.actions.act_window",
             "name": self.title,
             "res_model": self._name,
             "res_id": self.id,
             "view_mode": "form",
-            "views": [
-                (self.env.ref("mail_company_routing.mail_checkup_line_view_form").id, "form")
-            ],
+            "views": [(view.id, "form")],
             "target": "new",
         }
 
