@@ -225,19 +225,21 @@ class TestCheckupDns(TwoCompaniesCase, DnsCase):
         self.assertEqual(set(ranks), {0, 1, 2})
 
     def test_it_goes_by_the_route(self):
-        """From and Return-Path in two domains are wrong for DMARC, and right without it."""
+        """Each domain is right for itself; From in one and Return-Path in the other are not."""
         self.server_b.write({"sender_policy": "any", "from_filter": False})
-        self.b.alias_domain_id.catch_all = "no"
-        self.ziying.with_company(self.b).alias_domain_id = self.env["mail.alias.domain"].create(
-            {"name": "c.com", "company_id": self.b.id, "catch_all": "no"}
+        c_com = self.env["mail.alias.domain"].create(
+            {"name": "c.com", "company_id": self.b.id, "catch_all": "yes"}
         )
+        self.ziying.with_company(self.b).alias_domain_id = c_com
         for domain in ("b.com", "c.com"):
-            self.server.add(
-                *(line.replace("b.com", domain) for line in (*TENCENT_MX, TENCENT_SPF, DMARC))
-            )
+            records = (*TENCENT_MX, TENCENT_SPF, DMARC.replace("none", "reject"))
+            self.server.add(*(line.replace("b.com", domain) for line in records))
         checkup = self.looked_up()
-        found = self.of_records(checkup) + self.of_records(checkup, "c.com")
-        self.assertFalse(found.mapped("name"))
+        self.assertFalse(self.of_records(checkup) + self.of_records(checkup, "c.com"))
+        c_com.catch_all = "no"  # so the Return-Path is another domain's
+        line = self.of_records(self.looked_up(), "c.com")
+        self.assertEqual((line.record_kind, line.grade), ("DMARC", "stops"))
+        self.assertIn("From in c.com and Return-Path in b.com", line.name)
 
     def test_an_answer_that_cannot_arrive(self):
         self.server.add("b.com MX 10 old.b.com", TENCENT_SPF, DMARC)

@@ -83,7 +83,7 @@ class MailCheckup(models.TransientModel):
         """
         self.line_ids.create([{**line, "checkup_id": self.id} for line in lines])
         self.invalidate_recordset(["line_ids"])
-        ranks = {grade: rank for rank, (grade, _label) in enumerate(GRADES)}
+        ranks = {grade: rank for rank, (grade, _label) in enumerate(GRADES, 1)}
         for line in self.line_ids:
             line.sequence = ranks[line.grade]
         self.invalidate_recordset(["line_ids"])
