@@ -79,7 +79,7 @@ class Trial:
         except OF_SERVERS as error:
             _logger.info("Setting up a mailbox: %s failed: %s", key, type(error).__name__)
             words = hide(words_of(error), self.password)
-            cure = self.env["ir.mail_server"]._cure(error, words, self.outgoing._routing_fact())
+            cure = self.env["mail.failure"]._cure(error, words, self.outgoing._routing_fact())
             self._note(key, "failed", words=words, cure=cure or help_with)
             raise StepFailed from error
         self._note(key, "done")
