@@ -1,6 +1,7 @@
 from . import mail_checkup
 from . import mail_checkup_dns
 from . import mail_compose_message
+from . import mail_mailbox_progress
 from . import mail_mailbox_setup
 from . import mail_resend_message
 from . import mail_route_explain

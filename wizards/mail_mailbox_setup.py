@@ -1,12 +1,6 @@
 import json
-import logging
-import poplib
-import smtplib
 import threading
-import time
-from contextlib import contextmanager, suppress
-from email.utils import make_msgid
-from imaplib import IMAP4
+from contextlib import contextmanager
 
 from markupsafe import Markup
 from psycopg2 import OperationalError
@@ -15,68 +9,9 @@ from odoo import _, api, fields, models
 from odoo.exceptions import RedirectWarning, UserError, ValidationError
 from odoo.service.model import PG_CONCURRENCY_ERRORS_TO_RETRY
 
-from odoo.addons.mail.models.fetchmail import POP3Connection
-
-from ..models.credentials import hide
-from ..models.fetch_session import BoundedImap
-from ..models.mail_failure import words_of
 from ..routing import Draft, ascii_address, domain_of, is_address
-
-_logger = logging.getLogger(__name__)
-
-#: seconds that the provider may take to deliver the mail to oneself
-DELIVERY_TIMEOUT = 60
-
-
-#: state of a step -> its icon
-ICONS = {
-    "waiting": "circle-o text-muted",
-    "running": "circle-o-notch fa-spin text-primary",
-    "done": "check text-success",
-    "failed": "times text-danger",
-    "told": "reply text-muted",
-}
-
-
-class StepFailed(Exception):
-    """A step of the trial went wrong; the servers are not kept."""
-
-
-class Trial:
-    """The steps of a trial, in their order.
-
-    :param titles: dict of step -> what it is called
-    :param tell: called with :attr:`steps` whenever a step begins or ends
-    """
-
-    def __init__(self, titles, tell):
-        self.steps = {key: _step(title, key=key) for key, title in titles.items()}
-        self._tell = tell
-
-    @contextmanager
-    def step(self, key, failure):
-        """Do one step in the block.
-
-        :param failure: function of the exception that the block raises, to what it means: (the
-            server's words, what helps); None where it means nothing and is let through
-        :raises StepFailed: when it went wrong
-        """
-        self._note(key, "running")
-        try:
-            yield
-        except Exception as error:
-            meaning = failure(error)
-            if meaning is None:
-                raise
-            _logger.info("Setting up a mailbox: %s failed: %s", key, type(error).__name__)
-            words, cure = meaning
-            self._note(key, "failed", words=words, cure=cure)
-            raise StepFailed from error
-        self._note(key, "done")
-
-    def _note(self, key, state, **values):
-        self.steps[key].update(values, state=state, icon=ICONS[state])
-        self._tell(list(self.steps.values()))
+from .mail_mailbox_progress import line_of, step_of
+from .mail_mailbox_trial import StepFailed, Trial
 
 
 class MailMailboxSetup(models.TransientModel):
@@ -332,18 +267,26 @@ class MailMailboxSetup(models.TransientModel):
         try:
             with self.env.cr.savepoint():
                 outgoing, incoming = self._make_records(password)
-                trial = Trial(self._titles(outgoing, incoming), self._tell_progress)
-                self._try(outgoing, incoming, trial, password)
+                trial = Trial(
+                    outgoing,
+                    incoming,
+                    email=self.email,
+                    mail_from=self._decide(outgoing).mail_from,
+                    password=password,
+                    login_hint=self.login_hint,
+                    tell=self._tell_progress,
+                )
+                trial.run()
         except StepFailed:
             self.succeeded = False
         else:
             self.succeeded = True
         finally:
             self._tell_progress([])
-        lines = [_line(step) for step in trial.steps.values()]
+        lines = trial.lines()
         if self.succeeded:
             answers = _("Answers go to %s", self._decide(outgoing).reply_to or self.email)
-            lines.append(_line(_step(answers, state="told")))
+            lines.append(line_of(step_of(answers, state="told")))
         self.result = Markup("<ul class='list-unstyled'>%s</ul>") % Markup("").join(lines)
 
     def _check_input(self, password):
@@ -465,7 +408,8 @@ class MailMailboxSetup(models.TransientModel):
     def get_progress(self):
         """Give how far :meth:`action_setup` is, while it is at work; the form asks for it.
 
-        :return: list of dicts of ``key``, ``title``, ``state`` (a key of :data:`ICONS`),
+        :return: list of dicts of ``key``, ``title``, ``state`` (a key of
+            :data:`~.mail_mailbox_progress.ICONS`),
             ``icon``, ``words``, ``cure``; empty when nothing is under way
         """
         self.ensure_one()
@@ -498,35 +442,6 @@ class MailMailboxSetup(models.TransientModel):
             with self.pool.cursor() as cr:
                 yield self.env(cr=cr)
 
-    # ------------------------------------------------------------
-    # Trying
-    # ------------------------------------------------------------
-
-    def _titles(self, outgoing, incoming):
-        """Give the steps of the trial and what they are called, in their order."""
-        titles = {
-            "smtp_connect": _(
-                "Connect to %(host)s, port %(port)s, to send",
-                host=outgoing.smtp_host,
-                port=outgoing.smtp_port,
-            ),
-            "smtp_login": _("Log in to send, as %s", self.login),
-            "send": _("Send as %s, to itself", self._decide(outgoing).mail_from),
-        }
-        if incoming:
-            titles.update(
-                {
-                    "fetch_connect": _(
-                        "Connect to %(host)s, port %(port)s, to fetch",
-                        host=incoming.server,
-                        port=incoming.port,
-                    ),
-                    "fetch_login": _("Log in to fetch, as %s", self.login),
-                    "fetch": _("Fetch the mail that was sent"),
-                }
-            )
-        return titles
-
     def _decide(self, outgoing):
         """Give the route that a mail of this address will have by this server."""
         draft = Draft(
@@ -535,162 +450,3 @@ class MailMailboxSetup(models.TransientModel):
             server=outgoing._routing_fact(),
         )
         return self.env["mail.routing"]._decide(draft)
-
-    def _try(self, outgoing, incoming, trial, password):
-        """Use the servers as Odoo will.
-
-        :param trial: :class:`Trial`
-        :param password: no words that are shown hold it
-        :raise StepFailed: at the first step that fails
-        """
-        sender = self.env["ir.mail_server"]
-
-        def meaning(fallback):
-            return lambda error: self._meaning(error, outgoing, fallback, password)
-
-        unreachable = _(
-            "Check host, port and encryption on the page Servers, and that no firewall keeps Odoo"
-            " from it."
-        )
-        refused = self.login_hint or _(
-            "Check address and password. Many providers ask for an authorization code or an app"
-            " password instead of the one of their web mail."
-        )
-        with trial.step("smtp_connect", meaning(unreachable)):
-            # as native does, but without a login
-            sender.connect(
-                outgoing.smtp_host, outgoing.smtp_port, encryption=outgoing.smtp_encryption
-            ).quit()
-        with trial.step("smtp_login", meaning(refused)):
-            connection = sender.connect(mail_server_id=outgoing.id)
-        message_id = make_msgid(domain="mailbox.setup")
-        try:
-            with trial.step("send", meaning("")):
-                self._send_to_itself(connection, self._decide(outgoing).mail_from, message_id)
-        finally:
-            connection.close()
-        if not incoming:
-            return
-        with trial.step("fetch_connect", meaning(unreachable)):
-            address = incoming.server, int(incoming.port), incoming.is_ssl
-            if incoming._get_connection_type() == "pop":
-                POP3Connection(*address).quit()
-            else:
-                BoundedImap(*address).logout()
-        with trial.step("fetch_login", meaning(refused)):
-            session = incoming.connect()
-        with trial.step("fetch", meaning("")):
-            self._fetch_back(incoming, session, message_id)
-        incoming.state = "done"
-
-    def _send_to_itself(self, connection, mail_from, message_id):
-        email = ascii_address(self.email)
-        message = self.env["ir.mail_server"].build_email(
-            email,
-            [email],
-            _("Odoo tries this mailbox"),
-            _("Odoo sent this mail to itself. It is removed as soon as it is fetched."),
-            message_id=message_id,
-            headers={"Auto-Submitted": "auto-generated"},
-        )
-        connection.send_message(message, mail_from, [email])
-
-    def _meaning(self, error, outgoing, fallback, password):
-        """Say what an error of a step means.
-
-        :param fallback: what helps, if the words are not known
-        :param password: kept out of the words, which a server may repeat it in
-        :return: (words, cure); None for an error that is no mail server's
-        """
-        of_servers = (
-            UserError,
-            smtplib.SMTPException,
-            IMAP4.error,
-            poplib.error_proto,
-            OSError,
-            EOFError,
-        )
-        if not isinstance(error, of_servers):
-            return None
-        words = hide(words_of(error), password)
-        cure = self.env["mail.failure"]._cure(error, words, outgoing._routing_fact())
-        return words, cure or fallback
-
-    def _fetch_back(self, incoming, session, message_id):
-        """Wait for the mail to oneself, and remove it from the mailbox."""
-        pop = incoming._get_connection_type() == "pop"
-        deadline = time.monotonic() + DELIVERY_TIMEOUT
-        pause = 0.1
-        try:
-            while not (self._take_pop if pop else self._take_imap)(session, message_id):
-                if time.monotonic() > deadline:
-                    raise UserError(
-                        _(
-                            "The mail did not arrive within %s seconds. Is it this mailbox that"
-                            " mail to the address goes to?",
-                            DELIVERY_TIMEOUT,
-                        )
-                    )
-                time.sleep(pause)  # polling: neither POP3 nor every IMAP server tells
-                pause = min(pause * 2, 5)
-                if pop:  # sees new mail in a new session only
-                    session.quit()
-                    session = incoming.connect()
-        finally:
-            with suppress(OSError, EOFError, IMAP4.error, poplib.error_proto):
-                session.quit() if pop else session.logout()
-
-    @staticmethod
-    def _take_imap(session, message_id):
-        result, words = session.select()
-        if result != "OK":
-            raise UserError(words[0].decode("utf-8", "replace"))
-        _result, (numbers,) = session.search(None, "HEADER", "Message-ID", f'"{message_id}"')
-        for number in (numbers or b"").split():
-            session.store(number, "+FLAGS", "\\Deleted")
-        if numbers:
-            session.expunge()
-        return bool(numbers)
-
-    @staticmethod
-    def _take_pop(session, message_id):
-        count, _size = session.stat()
-        for number in range(count, 0, -1):
-            _response, lines, _octets = session.top(number, 0)
-            if message_id.encode() in b"\n".join(lines):
-                session.dele(number)
-                return True
-        return False
-
-
-def _step(title, state="waiting", **values):
-    """A step of a trial; ``words`` are the server's, ``cure`` is what helps."""
-    return {
-        "title": title,
-        "state": state,
-        "icon": ICONS[state],
-        "words": "",
-        "cure": "",
-        **values,
-    }
-
-
-def _line(step):
-    """A step and how it went."""
-    words, cure = step["words"], step["cure"]
-    return Markup("<li><i class='fa fa-fw fa-%s me-2'></i>%s%s%s</li>") % (
-        step["icon"],
-        step["title"],
-        Markup("<div class='text-muted ms-4'>%s</div>") % words if words else "",
-        Markup("<div class='ms-4'><b>%s</b></div>") % cure if cure else "",
-    )
-
-
-class MailMailboxProgress(models.TransientModel):
-    """How far a wizard is that is at work; committed while it is, and gone when it is done."""
-
-    _name = "mail.mailbox.progress"
-    _description = "Progress of Setting Up a Mailbox"
-
-    setup_id = fields.Many2one("mail.mailbox.setup", required=True, index=True, ondelete="cascade")
-    steps = fields.Text(help="The steps, as JSON")
