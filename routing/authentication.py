@@ -107,7 +107,7 @@ def _is_own(server: str, host: str, provider: DnsProvider | None) -> bool:
     if provider and provider.authserv:
         return any(is_below(server, end) for end in provider.authserv)
     own = organisational_domain(host)
-    return "." in own and is_below(server, own)
+    return "." in own and not own.rpartition(".")[2].isdigit() and is_below(server, own)
 
 
 def _parse(text: str) -> tuple[str, list[tuple[str, str]]]:

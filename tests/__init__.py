@@ -13,6 +13,7 @@ from . import (
     test_fetching,
     test_hostile,
     test_incoming,
+    test_mailbox_authentication,
     test_mailbox_setup,
     test_passwords,
     test_reading,
