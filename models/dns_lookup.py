@@ -1,5 +1,6 @@
 """Asks DNS, where the package dnspython is installed; Odoo does without it elsewhere."""
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,8 @@ except ImportError:  # then nobody can look, and the check-up says so
 
 #: seconds that all questions about one domain may take together
 TIMEOUT = 2
+#: seconds for all domains; those that are left then get no answer
+TOTAL_TIMEOUT = 20
 #: questions about one domain at once, and domains at once
 AT_ONCE = 8
 
@@ -31,10 +34,11 @@ class DnsLookup:
     Each name and type is asked for once. Called as :data:`~..routing.dns_records.Lookup` asks.
 
     :param server: the DNS server as ``address`` or ``address:port``; ``""``: the system's own
+    :param until: time by the monotonic clock after which nothing is asked any more
     """
 
-    def __init__(self, server: str = ""):
-        self._deadline = time.monotonic() + TIMEOUT
+    def __init__(self, server: str = "", until: float = math.inf):
+        self._deadline = min(time.monotonic() + TIMEOUT, until)
         self._answers: dict[tuple[str, str], Answer] = {}
         self._resolver = _resolver(server)
 

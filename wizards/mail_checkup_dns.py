@@ -1,12 +1,19 @@
 """The part of the check-up that asks DNS, on a click."""
 
+import time
 from collections import defaultdict
 
 from markupsafe import Markup
 
 from odoo import _, fields, models, tools
 
-from ..models.dns_lookup import TIMEOUT, DnsLookup, can_look_up, look_up_each
+from ..models.dns_lookup import (
+    TIMEOUT,
+    TOTAL_TIMEOUT,
+    DnsLookup,
+    can_look_up,
+    look_up_each,
+)
 from ..routing import (
     MailPath,
     ascii_domain,
@@ -43,15 +50,22 @@ class MailCheckup(models.TransientModel):
         server = self.env["ir.config_parameter"].sudo().get_param(DNS_SERVER) or ""
         mailboxes = self._providers_of_mailboxes()
 
+        until = time.monotonic() + TOTAL_TIMEOUT
+
         def look(item):
             domain, paths = item
-            return _look_up(domain, paths, mailboxes.get(domain), server)
+            return _look_up(domain, paths, mailboxes.get(domain), DnsLookup(server, until))
 
         results = look_up_each(look, domains.items()) if can_look_up() else []
-        lines = []
-        for (domain, _paths), (checks, _answered) in zip(domains.items(), results, strict=False):
-            lines += self._record_lines(domain, checks)
-        self._add_lines(lines)
+        # of a login's domain that everybody may use, nothing can be changed
+        results = [
+            ([check for check in checks if not self._is_public(check.domain)], answered)
+            for checks, answered in results
+        ]
+        lines = {}  # several domains and servers may have the same to say
+        for checks, _answered in results:
+            lines.update((line["name"], line) for line in self._record_lines(checks))
+        self._add_lines(lines.values())
         self.dns_report = self._report(domains, results)
         return {"type": "ir.actions.act_window_close"}  # the form reads itself anew
 
@@ -112,29 +126,23 @@ class MailCheckup(models.TransientModel):
     # What was found
     # ------------------------------------------------------------
 
-    def _record_lines(self, domain, checks):
+    def _record_lines(self, checks):
         """Give the findings of a domain as values of ``mail.checkup.line``."""
         translate = self.env["mail.routing"]._translate
-        lines = []
         for check in checks:
+            domain = unicode_domain(check.domain)
             for finding in check.findings:
-                line = {
+                yield {
                     "name": finding.sentence(translate),
                     "grade": finding.grade,
                     "record_kind": check.kind,
-                    "title": _(
-                        "%(kind)s of %(domain)s", kind=check.kind, domain=unicode_domain(domain)
-                    ),
+                    "title": _("%(kind)s of %(domain)s", kind=check.kind, domain=domain),
                     "record_name": finding.name,
                     "record_type": finding.kind,
                     "record_expected": check.expectation(translate),
                     "record_seen": "\n".join(check.seen),
                     "record_paste": finding.paste,
                 }
-                # two servers may have the same to say
-                if all(line["name"] != other["name"] for other in lines):
-                    lines.append(line)
-        return lines
 
     def _report(self, domains, results):
         """Show what was expected and seen, of each domain and server."""
@@ -162,7 +170,7 @@ class MailCheckup(models.TransientModel):
                     _("Mail leaves by %s", servers) if servers else _("Answers arrive here"),
                 )
             )
-            parts += [self._report_check(check) for check in checks]
+            parts += [self._report_check(check, domain) for check in checks]
         return Markup("").join(parts)
 
     def _server_label(self, path):
@@ -170,8 +178,11 @@ class MailCheckup(models.TransientModel):
             return path.server
         return f"{path.server} ({self.env['mail.routing']._translate(path.provider.name)})"
 
-    def _report_check(self, check):
-        """Show one kind of record."""
+    def _report_check(self, check, domain):
+        """Show one kind of record.
+
+        :param domain: under which it is shown; the record may be the Return-Path's domain's
+        """
         translate = self.env["mail.routing"]._translate
         if check.findings:
             icon, word = "times text-danger", _("To be changed")
@@ -188,6 +199,8 @@ class MailCheckup(models.TransientModel):
         ]
         if not check.known and not check.seen and check.expected[0] == "dkim":
             rows = rows[1:]
+        if check.domain != domain:
+            rows.insert(0, (_("Domain"), unicode_domain(check.domain)))
         for finding in check.findings:
             if finding.paste:
                 paste = Markup("<code class='text-break user-select-all'>%s</code>")
@@ -230,12 +243,12 @@ class MailCheckupLine(models.TransientModel):
         }
 
 
-def _look_up(domain, paths, fetched_at, server):
+def _look_up(domain, paths, fetched_at, lookup):
     """Look a domain's records up; it runs in a thread, without Odoo.
 
+    :param lookup: :class:`~..models.dns_lookup.DnsLookup`, for this domain alone
     :return: (checks, whether DNS answered anything)
     """
-    lookup = DnsLookup(server)
     lookup.prefetch(dict.fromkeys(name for path in paths for name in names_to_ask(path)))
     checks = [] if paths else [read_mx(domain, lookup, fetched_at)]
     for path in paths:
