@@ -128,7 +128,7 @@ def read_spf(domain: str, lookup: Lookup, wanted: Iterable[str] = ()) -> SpfRead
     :param lookup: as of :mod:`.dns_records`
     :param wanted: names under which the provider lists its hosts; none: the provider is unknown
     """
-    return _Walk(lookup, frozenset(name.lower() for name in wanted)).read(domain)
+    return _Walk(lookup, frozenset(name.lower() for name in wanted)).evaluate(domain)
 
 
 class _Walk:
@@ -146,7 +146,8 @@ class _Walk:
         self.unknown = False
         self.limits: set[str] = set()
 
-    def read(self, domain: str) -> SpfReading:
+    def evaluate(self, domain: str) -> SpfReading:
+        """Read the record of a domain, and those that it leads to."""
         reading = self.reading
         answer = self.lookup(domain, "TXT")
         if answer.failed:

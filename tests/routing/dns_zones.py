@@ -103,15 +103,15 @@ def _dmarc(title, *lines, rule, grade="better", paste=None):
     return Case(title, (*TENCENT_MX, TENCENT_SPF, *lines), TENCENT, rule, grade, paste)
 
 
-def _mx(title, *lines, rule, grade="answers", route=TENCENT, spf=TENCENT_SPF):
-    """A domain whose MX is the matter."""
-    return Case(title, (*lines, spf, DMARC), route, rule, grade)
+def _mx(title, *lines, rule, grade="answers"):
+    """A domain at Tencent whose MX is the matter."""
+    return Case(title, (*lines, TENCENT_SPF, DMARC), TENCENT, rule, grade)
 
 
-def _key(title, *lines, rule, grade="better", route=GOOGLE):
-    """A domain whose DKIM is the matter."""
+def _key(title, *lines, rule, grade="better", route=None):
+    """A domain at Google whose DKIM is the matter, or at another provider."""
     own = (*OFFICE_MX, OFFICE_SPF) if route is OFFICE else (*GOOGLE_MX, GOOGLE_SPF)
-    return Case(title, (*own, *lines, DMARC), route, rule, grade)
+    return Case(title, (*own, *lines, DMARC), route or GOOGLE, rule, grade)
 
 
 PASTED = "v=spf1 include:spf.mail.qq.com ~all"
@@ -123,7 +123,7 @@ BROKEN = (
     _mx("no MX, but a web site", "b.com A 203.0.113.80", rule="mx_implicit"),
     _mx("null MX", "b.com MX 0 .", rule="mx_null"),
     _mx("MX is an address", "b.com MX 10 203.0.113.9", rule="mx_address"),
-    _mx("MX leads nowhere", "b.com MX 10 old.b.com", rule="mx_nowhere", route=TENCENT),
+    _mx("MX leads nowhere", "b.com MX 10 old.b.com", rule="mx_nowhere"),
     _mx(
         "one of two MX leads nowhere",
         *OWN_MX,
