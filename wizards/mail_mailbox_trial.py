@@ -15,7 +15,7 @@ from odoo.addons.mail.models.fetchmail import POP3Connection
 
 from ..models.credentials import hide
 from ..models.fetch_session import BoundedImap
-from ..models.ir_mail_server import words_of
+from ..models.mail_failure import words_of
 from ..routing import ascii_address
 from .mail_mailbox_progress import ICONS, line_of, step_of
 
