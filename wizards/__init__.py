@@ -3,6 +3,8 @@ from . import mail_checkup_dns
 from . import mail_compose_message
 from . import mail_mailbox_progress
 from . import mail_mailbox_setup
+from . import mail_mailbox_guess
+from . import mail_mailbox_oauth
 from . import mail_resend_message
 from . import mail_route_explain
 from . import mail_wizard_invite

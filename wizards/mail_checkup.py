@@ -115,6 +115,7 @@ class MailCheckup(models.TransientModel):
             *self._check_senders(facts),
             *self._check_answers(facts),
             *self._check_servers(facts),
+            *self._check_basic_authentication(),
             *self._check_domains(facts),
             *self._check_aliases(facts),
         ]
@@ -382,6 +383,14 @@ class MailCheckup(models.TransientModel):
                     "stops",
                     fix="restrict",
                 )
+
+    @api.model
+    def _check_basic_authentication(self):
+        """Servers that log in by a password for as long as their provider goes on taking one."""
+        for server in self.env["ir.mail_server"].search([("smtp_authentication", "=", "login")]):
+            note = self.env["mail.provider"]._basic_authentication_note(server.smtp_host)
+            if note and server.smtp_user:
+                yield _("%(server)s: %(note)s", server=server.name, note=note), server
 
     @api.model
     def _check_domains(self, facts):

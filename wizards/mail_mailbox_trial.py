@@ -3,8 +3,10 @@
 import logging
 import poplib
 import smtplib
+import socket
+import ssl
 import time
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from email.utils import make_msgid
 from imaplib import IMAP4
 
@@ -15,7 +17,7 @@ from odoo.addons.mail.models.fetchmail import POP3Connection
 
 from ..models.credentials import hide
 from ..models.fetch_session import BoundedImap
-from ..models.ir_mail_server import words_of
+from ..models.mail_failure import words_of
 from ..routing import ascii_address
 from .mail_mailbox_authentication import authentication_of, fetch_headers
 from .mail_mailbox_progress import ICONS, line_of, step_of
@@ -24,6 +26,9 @@ _logger = logging.getLogger(__name__)
 
 #: seconds that the provider may take to deliver the mail to oneself
 DELIVERY_TIMEOUT = 60
+
+#: seconds that a server may take to show its certificate
+VERIFY_TIMEOUT = 15
 
 #: what mail servers, and the way to them, make of a step that fails
 OF_SERVERS = (
@@ -40,6 +45,10 @@ class StepFailed(Exception):
     """A step of the trial went wrong; the servers are not kept."""
 
 
+class Unverified(Exception):
+    """A server does not prove who it is, so it got no password; the words say why."""
+
+
 class Trial:
     """The steps of a trial, in their order, and how each went.
 
@@ -49,10 +58,25 @@ class Trial:
     :param mail_from: the envelope sender that its mail will have by this server
     :param password: no words that are shown hold it
     :param login_hint: what the provider wants at a login, where that is known
+    :param context: TLS context that verifies a server before it gets the password; None: the
+        administrator said that it may have it all the same
+    :param is_near: function that tells whether a host is on this machine
     :param tell: called with the list of steps whenever one begins or ends
     """
 
-    def __init__(self, outgoing, incoming, *, email, mail_from, password, login_hint, tell):
+    def __init__(
+        self,
+        outgoing,
+        incoming,
+        *,
+        email,
+        mail_from,
+        password,
+        login_hint,
+        context,
+        is_near,
+        tell,
+    ):
         self.env = outgoing.env
         self.outgoing = outgoing
         self.incoming = incoming
@@ -61,6 +85,9 @@ class Trial:
         self.password = password
         self.login_hint = login_hint
         self.steps = {key: step_of(title, key=key) for key, title in self._titles().items()}
+        self.unverified = False  # whether a server could not prove who it is
+        self._context = context
+        self._is_near = is_near
         self._tell = tell
         self.authentication = ""
 
@@ -81,6 +108,10 @@ class Trial:
         self._note(key, "running")
         try:
             yield
+        except Unverified as error:
+            self.unverified = True
+            self._note(key, "failed", words=str(error), cure=self._ask())
+            raise StepFailed from error
         except OF_SERVERS as error:
             _logger.info("Setting up a mailbox: %s failed: %s", key, type(error).__name__)
             words = hide(words_of(error), self.password)
@@ -130,6 +161,7 @@ class Trial:
     def _try_sending(self):
         sender, server = self.env["ir.mail_server"], self.outgoing
         with self._step("smtp_connect", self._unreachable()):
+            self._verify(server.smtp_host, server.smtp_port, server.smtp_encryption)
             # as native does, but without a login
             sender.connect(
                 server.smtp_host, server.smtp_port, encryption=server.smtp_encryption
@@ -147,6 +179,7 @@ class Trial:
         server = self.incoming
         with self._step("fetch_connect", self._unreachable()):
             address = server.server, int(server.port), server.is_ssl
+            self._verify(*address[:2], "ssl" if server.is_ssl else "none")
             if server._get_connection_type() == "pop":
                 POP3Connection(*address).quit()
             else:
@@ -157,6 +190,44 @@ class Trial:
             headers = self._fetch_back(session)
         server.state = "done"
         self.authentication = authentication_of(server, headers)
+
+    def _verify(self, host, port, encryption):
+        """Have a server prove who it is, on a connection of its own: Odoo's do not ask.
+
+        :raises Unverified: it does not
+        """
+        if self._context is None or self._is_near(host):
+            return
+        if encryption == "none":
+            raise Unverified(_("The connection to %s is not encrypted.", host))
+        try:
+            if encryption == "starttls":
+                with closing(smtplib.SMTP(host, port, timeout=VERIFY_TIMEOUT)) as session:
+                    session.starttls(context=self._context)
+            else:
+                with (
+                    socket.create_connection((host, port), VERIFY_TIMEOUT) as plain,
+                    self._context.wrap_socket(plain, server_hostname=host),
+                ):
+                    pass
+        except ssl.SSLCertVerificationError as error:
+            raise Unverified(
+                _(
+                    "The certificate of %(host)s cannot be verified: %(reason)s.",
+                    host=host,
+                    reason=error.verify_message.rstrip("."),
+                )
+            ) from error
+        except (ssl.SSLError, smtplib.SMTPNotSupportedError) as error:
+            raise Unverified(
+                _("%(host)s offers no TLS that can be used: %(reason)s", host=host, reason=error)
+            ) from error
+
+    def _ask(self):
+        return _(
+            "The password was not sent. Check host and encryption on the page Servers. If you know"
+            " this server and the network to it, tick 'Send the Password All the Same'."
+        )
 
     def _unreachable(self):
         return _(

@@ -9,8 +9,6 @@ import trustme
 from dnslib import MX, QTYPE, RR, SRV, A
 from dnslib.server import BaseResolver, DNSLogger, DNSServer
 
-from discovery import Network
-
 HOST = "127.0.0.1"
 
 
@@ -69,17 +67,15 @@ class Internet:
         self._web.server_close()
         self._pem.__exit__(None, None, None)
 
-    def network(self, **values):
-        """Give the way into it."""
-        return Network(
-            **{
-                "nameserver": self._dns.server.server_address,
-                "ca": self.ca,
-                "https_port": self._web.server_address[1],
-                "loopback": True,
-                **values,
-            }
-        )
+    def way_in(self, **values):
+        """Give what a ``discovery.Network`` is made of, to be in it."""
+        return {
+            "nameserver": self._dns.server.server_address,
+            "ca": self.ca,
+            "https_port": self._web.server_address[1],
+            "loopback": True,
+            **values,
+        }
 
     def site(self, host, path, answer):
         """Put a page on a host that answers on loopback."""

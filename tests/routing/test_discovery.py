@@ -42,6 +42,10 @@ def internet(started):
     return started
 
 
+def way_into(internet, **values):
+    return Network(**internet.way_in(**values))
+
+
 def smtp_host(finding):
     found = finding.found
     if not found:
@@ -64,13 +68,13 @@ def test_presets_need_no_network():
     "address", ["", "kim", "kim@", "@", "kim@localhost", "kim@10.0.0.1", "a b"]
 )
 def test_what_is_no_address_is_asked_of_nobody(internet, address):
-    assert find(address, PRESETS, internet.network()).found is None
+    assert find(address, PRESETS, way_into(internet)).found is None
     assert not internet.asked
 
 
 def test_the_mail_exchangers(internet):
     internet.mx["d.com"] = [(5, "mxbiz1.qq.com"), (10, "mxbiz2.qq.com")]
-    found = find("kim@d.com", PRESETS, internet.network()).found
+    found = find("kim@d.com", PRESETS, way_into(internet)).found
     assert (found.source, found.where, found.preset) == ("mx", "d.com", "smtp.exmail.qq.com")
     assert not found.public
 
@@ -88,24 +92,24 @@ def test_thunderbirds_order(internet):
     file = config("smtp.d.com")
     for source, add in steps:
         add()
-        assert find("kim@d.com", PRESETS, internet.network()).found.source == source
+        assert find("kim@d.com", PRESETS, way_into(internet)).found.source == source
 
 
 def test_a_configuration_file(internet):
     internet.site("autoconfig.d.com", PATH, config("smtp.d.com"))
-    found = find("kim@d.com", PRESETS, internet.network()).found
+    found = find("kim@d.com", PRESETS, way_into(internet)).found
     assert found.servers.smtp == MailServer("smtp.d.com", 465, "ssl", "address")
     assert found.servers.imap == MailServer("imap.d.com", 993, "ssl", "address")
     # one that names a preset's server is that preset
     internet.sites["autoconfig.d.com", PATH] = config("smtp.exmail.qq.com")
-    assert find("kim@d.com", PRESETS, internet.network()).found.preset == "smtp.exmail.qq.com"
+    assert find("kim@d.com", PRESETS, way_into(internet)).found.preset == "smtp.exmail.qq.com"
 
 
 def test_a_page_for_everything_is_no_configuration(internet):
     internet.site("autoconfig.d.com", PATH, b"<!DOCTYPE html><html><body>Welcome<br></html>")
     internet.site("d.com", WELL_KNOWN_PATH, b"<html><body>Welcome</body></html>")
     internet.mx["d.com"] = [(5, "mx1.qiye.aliyun.com")]
-    finding = find("kim@d.com", PRESETS, internet.network())
+    finding = find("kim@d.com", PRESETS, way_into(internet))
     assert finding.found.preset == "smtp.qiye.aliyun.com"
     assert not finding.refused
 
@@ -118,12 +122,12 @@ def test_services(internet):
             "_pop3s._tcp.d.com": (0, 0, "."),
         }
     )
-    servers = find("kim@d.com", PRESETS, internet.network()).found.servers
+    servers = find("kim@d.com", PRESETS, way_into(internet)).found.servers
     assert servers.smtp == MailServer("mail.d.com", 587, "starttls")
     assert servers.imap == MailServer("mail.d.com", 993, "ssl")
     assert servers.pop is None
     internet.srv["_submissions._tcp.d.com"] = (0, 465, "smtp.d.com")
-    servers = find("kim@d.com", PRESETS, internet.network()).found.servers
+    servers = find("kim@d.com", PRESETS, way_into(internet)).found.servers
     assert servers.smtp.encryption == "ssl", "RFC 8314 prefers it"
 
 
@@ -154,7 +158,7 @@ def test_the_shipped_database_needs_no_network(database):
 
 
 def test_the_shipped_database_is_asked_alone(database, internet):
-    find("kim@nobody.example", PRESETS, internet.network(), database)
+    find("kim@nobody.example", PRESETS, way_into(internet), database)
     assert "autoconfig.thunderbird.net" not in {name for name, _kind in internet.asked}
 
 
@@ -162,9 +166,9 @@ def test_the_database_on_the_network(internet, tmp_path):
     internet.site("autoconfig.thunderbird.net", "/v1.1/isp.example", config("smtp.isp.example"))
     internet.mx["d.com"] = [(10, "mx3.isp.example")]
     nowhere = tmp_path / "none.json"
-    found = find("kim@isp.example", PRESETS, internet.network(), nowhere).found
+    found = find("kim@isp.example", PRESETS, way_into(internet), nowhere).found
     assert (found.source, found.public) == ("ispdb", True)
-    found = find("kim@d.com", PRESETS, internet.network(), nowhere).found
+    found = find("kim@d.com", PRESETS, way_into(internet), nowhere).found
     assert (found.source, found.public) == ("ispdb_mx", False)
     assert found.servers.smtp.host == "smtp.isp.example"
 
@@ -190,14 +194,14 @@ def test_the_file_is_made_of_configuration_files(tmp_path):
 )
 def test_a_name_that_leads_inside_is_not_connected_to(internet, address):
     internet.addresses["autoconfig.d.com"] = [address]
-    finding = find("kim@d.com", PRESETS, internet.network())
+    finding = find("kim@d.com", PRESETS, way_into(internet))
     assert finding.found is None
     assert finding.refused == (Refused("autoconfig", "autoconfig.d.com", "inside"),)
 
 
 def test_loopback_is_inside_for_users(internet):
     internet.site("autoconfig.d.com", PATH, config("smtp.d.com"))
-    finding = find("kim@d.com", PRESETS, internet.network(loopback=False))
+    finding = find("kim@d.com", PRESETS, way_into(internet, loopback=False))
     assert finding.found is None
     assert Refused("autoconfig", "autoconfig.d.com", "inside") in finding.refused
     assert not internet.connections
@@ -206,7 +210,7 @@ def test_loopback_is_inside_for_users(internet):
 def test_one_address_inside_among_several_is_enough(internet):
     internet.site("autoconfig.d.com", PATH, config("smtp.d.com"))
     internet.addresses["autoconfig.d.com"] = [HOST, "10.0.0.1"]
-    assert find("kim@d.com", PRESETS, internet.network()).found is None
+    assert find("kim@d.com", PRESETS, way_into(internet)).found is None
     assert not internet.connections
 
 
@@ -214,7 +218,7 @@ def test_a_name_that_means_something_else_a_moment_later(internet):
     """DNS rebinding: what was looked at is connected to."""
     internet.site("autoconfig.d.com", PATH, config("smtp.d.com"))
     internet.addresses["autoconfig.d.com"] = [[HOST], ["10.0.0.1"]]
-    assert find("kim@d.com", PRESETS, internet.network()).found.source == "autoconfig"
+    assert find("kim@d.com", PRESETS, way_into(internet)).found.source == "autoconfig"
     assert internet.asked.count(("autoconfig.d.com", "A")) == 1
 
 
@@ -235,7 +239,7 @@ def test_a_name_that_means_something_else_a_moment_later(internet):
 def test_a_redirect_that_leads_away(internet, location, why):
     internet.addresses["inner.d.com"] = ["192.168.0.7"]
     internet.site("autoconfig.d.com", PATH, (302, {"Location": location}, b""))
-    finding = find("kim@d.com", PRESETS, internet.network())
+    finding = find("kim@d.com", PRESETS, way_into(internet))
     assert finding.found is None
     assert Refused("autoconfig", "autoconfig.d.com", why) in finding.refused
     assert internet.visits.count(("autoconfig.d.com", PATH)) == len(internet.visits)
@@ -245,26 +249,26 @@ def test_a_redirect_to_another_host_outside(internet):
     there = "https://config.provider.example/d.xml"
     internet.site("autoconfig.d.com", PATH, (301, {"Location": there}, b""))
     internet.site("config.provider.example", "/d.xml", config("smtp.provider.example"))
-    found = find("kim@d.com", PRESETS, internet.network()).found
+    found = find("kim@d.com", PRESETS, way_into(internet)).found
     assert found.servers.smtp.host == "smtp.provider.example"
 
 
 def test_redirects_without_end(internet):
     internet.site("autoconfig.d.com", PATH, (302, {"Location": PATH}, b""))
-    assert find("kim@d.com", PRESETS, internet.network()).found is None
+    assert find("kim@d.com", PRESETS, way_into(internet)).found is None
     assert len([1 for host, _path in internet.visits if host == "autoconfig.d.com"]) == 4
 
 
 def test_a_certificate_for_another_name(internet):
     internet.site("autoconfig.d.com", PATH, config("smtp.d.com"))
     internet.addresses["cert:autoconfig.d.com"] = "attacker.example"
-    assert find("kim@d.com", PRESETS, internet.network()).found is None
+    assert find("kim@d.com", PRESETS, way_into(internet)).found is None
     assert not internet.visits
 
 
 def test_a_certificate_of_nobody(internet):
     internet.site("autoconfig.d.com", PATH, config("smtp.d.com"))
-    assert find("kim@d.com", PRESETS, internet.network(ca=None)).found is None
+    assert find("kim@d.com", PRESETS, way_into(internet, ca=None)).found is None
     assert not internet.visits
 
 
@@ -295,7 +299,7 @@ OUTSIDE_DTD = config("smtp.d.com").replace(
 )
 def test_hostile_xml(internet, raw):
     internet.site("autoconfig.d.com", PATH, raw)
-    finding = find("kim@d.com", PRESETS, internet.network())
+    finding = find("kim@d.com", PRESETS, way_into(internet))
     assert finding.found is None
     assert finding.refused == (Refused("autoconfig", "autoconfig.d.com", "hostile"),)
     assert "attacker.example" not in {name for name, _kind in internet.asked}
@@ -312,7 +316,7 @@ def test_a_page_that_never_ends(internet):
             sent.append(65536)
 
     internet.site("autoconfig.d.com", PATH, endless)
-    assert find("kim@d.com", PRESETS, internet.network()).found is None
+    assert find("kim@d.com", PRESETS, way_into(internet)).found is None
     assert sum(sent) < 50_000_000
 
 
@@ -323,7 +327,7 @@ def test_a_page_that_never_ends(internet):
 def test_servers_that_lead_inside(internet, host):
     internet.addresses["inner.d.com"] = ["192.168.0.7"]
     internet.site("autoconfig.d.com", PATH, config(host, incoming="imap.d.com"))
-    assert find("kim@d.com", PRESETS, internet.network()).found is None
+    assert find("kim@d.com", PRESETS, way_into(internet)).found is None
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "-1", "x", "", "٤٦٥", "9" * 400])
@@ -351,12 +355,12 @@ def test_a_password_before_oauth():
 def test_services_of_somebody_else(internet):
     """Records without a proof must not send a password elsewhere (RFC 6186 6)."""
     internet.srv["_submissions._tcp.d.com"] = (0, 465, "smtp.attacker.example")
-    finding = find("kim@d.com", PRESETS, internet.network())
+    finding = find("kim@d.com", PRESETS, way_into(internet))
     assert finding.found is None
     assert finding.refused == (Refused("srv", "d.com", "foreign"),)
     internet.srv["_submissions._tcp.d.com"] = (0, 465, "smtp.d.com")
     internet.srv["_imaps._tcp.d.com"] = (0, 993, "imap.attacker.example")
-    assert find("kim@d.com", PRESETS, internet.network()).found is None
+    assert find("kim@d.com", PRESETS, way_into(internet)).found is None
 
 
 @pytest.mark.parametrize(
@@ -396,7 +400,7 @@ def test_nobody_answers(internet):
     internet.site("autoconfig.d.com", PATH, silent)
     internet.mx["d.com"] = [(5, "mxbiz1.qq.com")]
     start = time.monotonic()
-    found = find("kim@d.com", PRESETS, internet.network()).found
+    found = find("kim@d.com", PRESETS, way_into(internet)).found
     took = time.monotonic() - start
     assert found.preset == "smtp.exmail.qq.com"
     assert took < SECONDS + 1
@@ -449,7 +453,7 @@ def test_the_corpus(internet, database, tmp_path, shipped, capsys):
     file = database if shipped else tmp_path / "none.json"
     counts, wrong = Counter(), []
     for address, host in expected.items():
-        given = smtp_host(find(address, PRESETS, internet.network(), file))
+        given = smtp_host(find(address, PRESETS, way_into(internet), file))
         outcome = "right" if given == host else "unknown" if given is None else "wrong"
         counts["rightly unknown" if given is host is None else outcome] += 1
         if given != host:
