@@ -190,15 +190,15 @@ class MailCheckup(models.TransientModel):
             icon, word = "check text-success", _("Right")
         else:
             icon, word = "question text-muted", _("Not known")
-        seen = Markup("<br/>").join(
+        seen = Markup(", ").join(
             Markup("<code class='text-break'>%s</code>") % text for text in check.seen
         )
         rows = [
             (_("Seen"), seen or (_("none") if check.known else _("no answer"))),
             (_("Expected"), check.expectation(translate)),
         ]
-        if not check.known and not check.seen and check.expected[0] == "dkim":
-            rows = rows[1:]
+        if not check.known and check.expected[0] == "dkim":
+            rows = [("", check.expectation(translate))]
         if check.domain != domain:
             rows.insert(0, (_("Domain"), unicode_domain(check.domain)))
         for finding in check.findings:
@@ -208,7 +208,7 @@ class MailCheckup(models.TransientModel):
                 rows.append((label, paste % finding.paste))
                 break
         body = Markup("").join(
-            Markup("<div><span class='text-muted'>%s:</span> %s</div>") % row for row in rows
+            Markup("<div><span class='text-muted'>%s</span> %s</div>") % row for row in rows
         )
         return (
             Markup(
