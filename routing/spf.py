@@ -318,6 +318,7 @@ class _Walk:
             texts = [text for text in map("".join, answer.values) if is_spf(text)]
             if len(texts) == 1:
                 theirs._follow(name, parse_spf(texts[0]), (name,))
+            self.unknown = self.unknown or answer.failed or theirs.unknown
             if theirs.networks and not theirs.unknown and _covers(self.networks, theirs.networks):
                 return True
         return False

@@ -1,7 +1,7 @@
 """What is wrong with a domain's records is found, by the route; what is right is left alone."""
 
 import pytest
-from dns_zones import BROKEN, RIGHT, TENCENT, TENCENT_MX, TENCENT_SPF, WORLD, Case
+from dns_zones import BROKEN, DMARC, RIGHT, TENCENT, TENCENT_MX, TENCENT_SPF, WORLD, Case
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -124,6 +124,17 @@ def test_an_include_that_does_not_answer_is_no_finding():
 
     checks = {check.kind: check for check in read_records(path_of(case), lookup)}
     assert not checks["SPF"].findings and not checks["SPF"].known
+
+
+@pytest.mark.parametrize("silent", ["spf.mail.qq.com", "spf-b.mail.qq.com"])
+def test_networks_that_cannot_be_compared_are_no_finding(silent):
+    case = Case("", (*TENCENT_MX, 'b.com TXT "v=spf1 ip4:203.0.113.0/24 -all"', DMARC), TENCENT)
+    known = lookup_in(case.records)
+
+    def lookup(name, kind):
+        return Answer(failed=True) if name == silent else known(name, kind)
+
+    assert findings_of(case, lookup) == []
 
 
 def test_what_is_asked_for_in_any_case_is_known_beforehand():
