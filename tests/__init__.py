@@ -12,6 +12,7 @@ from . import (
     test_fetching,
     test_hostile,
     test_incoming,
+    test_mailbox_guess,
     test_mailbox_oauth,
     test_mailbox_setup,
     test_passwords,
