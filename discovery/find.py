@@ -156,7 +156,9 @@ class _Search:
 
     def _in_database(self):
         servers = self.known.get(self.domain)
-        return servers and Found("ispdb", self.domain, servers=servers, public=True)
+        if not servers:
+            return None
+        return self._as_preset(Found("ispdb", self.domain, servers=servers, public=True))
 
     # --- what others say ---------------------------------------------------------------------
 
@@ -170,7 +172,7 @@ class _Search:
             if error.hostile:
                 self._refuse(source, where, "hostile")
         except Nothing:
-            pass
+            return None
         else:
             return self._checked(Found(source, where, servers=servers))
         return None
@@ -203,7 +205,7 @@ class _Search:
             for parent in ispdb.parents(host):
                 servers = self.known.get(parent)
                 if servers:
-                    return Found("ispdb_mx", self.domain, servers=servers)
+                    return self._as_preset(Found("ispdb_mx", self.domain, servers=servers))
             if not self.shipped:
                 for parent in ispdb.parents(host)[-2:]:
                     found = self._by_web("ispdb_mx", self.domain, ispdb.ADDRESS + parent)
@@ -240,12 +242,22 @@ class _Search:
                 return MailServer(host, record.port, encryption)
         return None
 
+    def _as_preset(self, found):
+        """Give what was found as the preset that it is.
+
+        One that takes OAuth alone is no use by itself: there one host in common is enough.
+        """
+        smtp = found.servers.smtp
+        hosts = [server.host for server in found.servers.all()] if smtp.oauth else [smtp.host]
+        for preset in self.presets:
+            if any(host in preset.hosts for host in hosts):
+                return replace(found, preset=preset.key)
+        return found
+
     def _checked(self, found):
         """Give what was found, where none of its hosts leads inside."""
-        for server in found.servers.all():
-            for preset in self.presets:
-                if found.servers.smtp and found.servers.smtp.host in preset.hosts:
-                    return replace(found, preset=preset.key)
+        found = self._as_preset(found)
+        for server in [] if found.preset else found.servers.all():
             try:
                 self.network.addresses(server.host)
             except Elsewhere as error:

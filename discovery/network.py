@@ -50,15 +50,15 @@ class Nothing(Exception):
 def is_inside(address: str) -> bool:
     """Tell whether an IP address is not of the public Internet, or carries one that is not."""
     ip = ipaddress.ip_address(address.partition("%")[0])
-    carried = []
     if ip.version == 6:
-        carried = [ip.ipv4_mapped, ip.sixtofour, *(ip.teredo or ())]
+        if ip.ipv4_mapped:
+            return is_inside(str(ip.ipv4_mapped))
+        carried = [one for one in (ip.sixtofour, *(ip.teredo or ())) if one]
         if ip in _NAT64:
             carried.append(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
-    inner = [one for one in carried if one is not None]
-    if getattr(ip, "ipv4_mapped", None):
-        return is_inside(str(ip.ipv4_mapped))
-    return not ip.is_global or ip.is_multicast or any(is_inside(str(one)) for one in inner)
+        if any(is_inside(str(one)) for one in carried):
+            return True
+    return not ip.is_global or ip.is_multicast
 
 
 def tls_context(ca: str | None = None) -> ssl.SSLContext:

@@ -17,8 +17,9 @@ class IrHttp(models.AbstractModel):
     @classmethod
     def _post_dispatch(cls, response):
         """Lead back to Set Up a Mailbox, where it was that which asked for a provider's consent."""
-        super()._post_dispatch(response)
+        result = super()._post_dispatch(response)
         if request.httprequest.path in CONFIRMED and response.status_code in (302, 303):
             back = request.env["mail.mailbox.setup"]._way_back(request.params.get("state"))
             if back:
                 response.headers["Location"] = back
+        return result

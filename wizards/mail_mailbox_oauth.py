@@ -110,6 +110,7 @@ class MailMailboxSetup(models.TransientModel):
     def action_install_oauth(self):
         """Install Odoo's own module, and come back."""
         self.ensure_one()
+        self.check_access_rights("write")
         action = self.env.ref("mail_company_routing.action_mail_mailbox_setup")
         back = {"type": "ir.actions.act_url", "target": "self", "url": f"/web#action={action.id}"}
         module = self.env["ir.module.module"].search([("name", "=", self.oauth_module)], limit=1)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from lxml import etree
 
+from dev.shared import say
 from discovery import NotAutoconfig, read_autoconfig
 
 NOTICE = (
@@ -53,4 +54,4 @@ def write(providers: Sequence[dict], file: Path = FILE) -> None:
 if __name__ == "__main__":
     made = read(Path(sys.argv[1]))
     write(made, Path(sys.argv[2]) if len(sys.argv) > 2 else FILE)
-    print(f"{len(made)} providers, {sum(len(one['domains']) for one in made)} domains")
+    say(f"{len(made)} providers, {sum(len(one['domains']) for one in made)} domains")

@@ -1,6 +1,7 @@
 """From an address to its provider: what is found, who says so, and what is not believed."""
 
 import json
+import sys
 import time
 from collections import Counter
 
@@ -155,6 +156,19 @@ def test_the_shipped_database_needs_no_network(database):
     found = find("kim@posteo-like.net", PRESETS, None, database).found
     assert (found.source, found.servers.smtp.host) == ("ispdb", "smtp.posteo-like.example")
     assert found.public
+
+
+def test_what_takes_oauth_alone_is_the_preset_that_does(tmp_path):
+    file = tmp_path / "ispdb.json"
+    office = {
+        "name": "Outlook",
+        "domains": ["hotmail.example"],
+        "smtp": ["smtp-mail.outlook.example", 587, "starttls", "address", True],
+        "imap": ["outlook.office365.com", 993, "ssl", "address", True],
+    }
+    file.write_text(json.dumps({"notice": "", "providers": [office]}))
+    preset = Preset(7, hosts={"smtp.office365.com", "outlook.office365.com"})
+    assert find("kim@hotmail.example", [preset], None, file).found.preset == 7
 
 
 def test_the_shipped_database_is_asked_alone(database, internet):
@@ -459,6 +473,6 @@ def test_the_corpus(internet, database, tmp_path, shipped, capsys):
         if given != host:
             wrong.append((address, host, given))
     with capsys.disabled():
-        print(f"\n  {len(expected)} addresses: {dict(counts)}")
+        sys.stdout.write(f"\n  {len(expected)} addresses: {dict(counts)}\n")
     assert len(expected) >= 60
     assert not wrong
