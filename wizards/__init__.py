@@ -1,4 +1,5 @@
 from . import mail_checkup
+from . import mail_checkup_dns
 from . import mail_compose_message
 from . import mail_mailbox_progress
 from . import mail_mailbox_setup

@@ -19,6 +19,7 @@ from ..models.credentials import hide
 from ..models.fetch_session import BoundedImap
 from ..models.mail_failure import words_of
 from ..routing import ascii_address
+from .mail_mailbox_authentication import authentication_of, fetch_headers
 from .mail_mailbox_progress import ICONS, line_of, step_of
 
 _logger = logging.getLogger(__name__)
@@ -88,10 +89,14 @@ class Trial:
         self._context = context
         self._is_near = is_near
         self._tell = tell
+        self.authentication = ""
 
     def lines(self):
-        """Give each step and how it went, as HTML."""
-        return [line_of(step) for step in self.steps.values()]
+        """Give each step and how it went, as HTML; and what the provider found of the mail."""
+        lines = [line_of(step) for step in self.steps.values()]
+        if self.authentication:
+            lines.append(line_of(step_of(self.authentication, state="told")))
+        return lines
 
     @contextmanager
     def _step(self, key, help_with):
@@ -182,8 +187,9 @@ class Trial:
         with self._step("fetch_login", self._refused()):
             session = server.connect()
         with self._step("fetch", ""):
-            self._fetch_back(session)
+            headers = self._fetch_back(session)
         server.state = "done"
+        self.authentication = authentication_of(server, headers)
 
     def _verify(self, host, port, encryption):
         """Have a server prove who it is, on a connection of its own: Odoo's do not ask.
@@ -248,12 +254,13 @@ class Trial:
         connection.send_message(message, self.mail_from, [email])
 
     def _fetch_back(self, session):
-        """Wait for the mail to oneself, and remove it from the mailbox."""
+        """Wait for the mail to oneself, and remove it from the mailbox; give its headers."""
         pop = self.incoming._get_connection_type() == "pop"
         deadline = time.monotonic() + DELIVERY_TIMEOUT
         pause = 0.1
         try:
-            while not (self._take_pop if pop else self._take_imap)(session, self._message_id):
+            take = self._take_pop if pop else self._take_imap
+            while not (headers := take(session, self._message_id)):
                 if time.monotonic() > deadline:
                     raise UserError(
                         _(
@@ -267,6 +274,7 @@ class Trial:
                 if pop:  # sees new mail in a new session only
                     session.quit()
                     session = self.incoming.connect()
+            return headers
         finally:
             with suppress(OSError, EOFError, IMAP4.error, poplib.error_proto):
                 session.quit() if pop else session.logout()
@@ -277,11 +285,13 @@ class Trial:
         if result != "OK":
             raise UserError(words[0].decode("utf-8", "replace"))
         _result, (numbers,) = session.search(None, "HEADER", "Message-ID", f'"{message_id}"')
+        headers = b""
         for number in (numbers or b"").split():
+            headers = fetch_headers(session, number)
             session.store(number, "+FLAGS", "\\Deleted")
         if numbers:
             session.expunge()
-        return bool(numbers)
+        return headers
 
     @staticmethod
     def _take_pop(session, message_id):
@@ -290,5 +300,5 @@ class Trial:
             _response, lines, _octets = session.top(number, 0)
             if message_id.encode() in b"\n".join(lines):
                 session.dele(number)
-                return True
-        return False
+                return b"\r\n".join(lines)
+        return b""
