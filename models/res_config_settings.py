@@ -41,6 +41,25 @@ class ResConfigSettings(models.TransientModel):
         help="How the author is shown to the customer when From is the login address.",
     )
 
+    # beside hr_expense's expense_alias_prefix, where that is installed
+    expense_alias_domain = fields.Char(compute="_compute_expense_alias_domain")
+
+    def _compute_expense_alias_domain(self):
+        alias = self.env.ref("hr_expense.mail_alias_expense", raise_if_not_found=False)
+        for settings in self:
+            settings.expense_alias_domain = alias.sudo().alias_domain if alias else False
+
+    @api.model
+    def _get_view(self, view_id=None, view_type="form", **options):
+        """Print the alias of expenses with its own domain, not with General Settings'."""
+        arch, view = super()._get_view(view_id, view_type, **options)
+        for node in arch.xpath(
+            "//field[@name='expense_alias_prefix']/../field[@name='alias_domain']"
+        ):
+            node.set("name", "expense_alias_domain")
+            node.attrib.pop("force_save", None)
+        return arch, view
+
     @api.model
     def get_values(self):
         get_param = self.env["ir.config_parameter"].sudo().get_param

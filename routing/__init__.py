@@ -26,7 +26,15 @@ from .addresses import (
 )
 from .company import author_of, company_of_mail
 from .facts import Author, Company, Domain, Draft, Facts, Server, Settings, User, filter_domain
-from .incoming import Incoming, company_of_incoming, company_that_answers, read_incoming
+from .incoming import (
+    Alias,
+    Incoming,
+    aliases_at,
+    company_of_incoming,
+    company_that_answers,
+    is_own_domain,
+    read_incoming,
+)
 from .reasons import Reason
 from .refusals import Refusal, recognise_refusal
 from .reports import (
@@ -43,6 +51,7 @@ from .sender_names import DEFAULT_SENDER_NAME_FORMAT, SENDER_NAME_FORMATS
 __all__ = [
     "DEFAULT_SENDER_NAME_FORMAT",
     "SENDER_NAME_FORMATS",
+    "Alias",
     "Author",
     "Clues",
     "Company",
@@ -57,6 +66,7 @@ __all__ = [
     "Server",
     "Settings",
     "User",
+    "aliases_at",
     "ascii_address",
     "ascii_domain",
     "author_of",
@@ -75,6 +85,7 @@ __all__ = [
     "is_address",
     "is_automatic",
     "is_local_part",
+    "is_own_domain",
     "is_restricted",
     "parse_mailbox",
     "read_clues",
