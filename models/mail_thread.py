@@ -120,9 +120,9 @@ class MailThread(models.AbstractModel):
             _logger.info("Ignored a refusal of our own, %s", message_dict.get("message_id"))
             return []
         thread = self._in_company(self._company_of_message(message, message_dict))
-        to = email_split(message_dict.get("to") or "")
+        to = list(map(_plain, email_split(message_dict.get("to") or "")))
         is_reply = thread._is_reply_to_known(to, message_dict, facts)
-        recipients = email_split(message_dict.get("recipients") or "")
+        recipients = list(map(_plain, email_split(message_dict.get("recipients") or "")))
         allowed = self._allowed_domains()
         incoming = read_incoming(
             to,
@@ -265,7 +265,7 @@ class MailThread(models.AbstractModel):
             for value in headers.get(header.lower(), ()):
                 found += email_split(" ".join(value.split()))
         found += sorted(email_split((message_dict or {}).get("recipients") or ""))
-        return list(dict.fromkeys(address.lower() for address in found))
+        return list(dict.fromkeys(map(_plain, found)))
 
     @api.model
     def _fetching_company_id(self):
@@ -348,7 +348,7 @@ class MailThread(models.AbstractModel):
     def _own_addresses(self, addresses):
         """Give those of the addresses that are in a domain of ours, in ASCII and lower case."""
         facts = self.env["mail.routing"]._get_facts()
-        plain = [(ascii_address(address) or address).lower() for address in addresses]
+        plain = map(_plain, addresses)
         return [address for address in plain if is_own_domain(domain_of(address), facts)]
 
     @api.model
@@ -539,3 +539,8 @@ class MailThread(models.AbstractModel):
         return super(MailThread, thread)._routing_create_bounce_email(
             email_from, body_html, message, **mail_values
         )
+
+
+def _plain(address):
+    """Give an address as the table of domains has it: in ASCII (RFC 5891) and lower case."""
+    return (ascii_address(address) or address).lower()

@@ -47,7 +47,7 @@ class MailAliasMove(models.TransientModel):
                             "alias_id": alias.id,
                             "address": alias.display_name,
                             "becomes": alias._address_of(alias.alias_name, move.alias_domain_id.id),
-                            "problem": problem,
+                            "problem": problem or False,
                             # one in another domain of the company's own is there on purpose
                             "chosen": not problem
                             and not (
@@ -78,7 +78,7 @@ class MailAliasMoveLine(models.TransientModel):
 
     move_id = fields.Many2one("mail.alias.move", required=True, ondelete="cascade")
     alias_id = fields.Many2one("mail.alias", required=True, readonly=True, ondelete="cascade")
-    chosen = fields.Boolean(string="Move")
+    chosen = fields.Boolean(string="Moves")
     address = fields.Char(string="Now", readonly=True)
     becomes = fields.Char(readonly=True)
     problem = fields.Char(string="What Stands against It", readonly=True)

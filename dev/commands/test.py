@@ -56,6 +56,8 @@ PROCESSES = 2 if (os.cpu_count() or 1) > 1 else 1
 # About how long the files take whose tests take longer than others'
 SECONDS = {
     "test_tours": 90,
+    "test_alias_uninstall": 45,
+    "test_alias_random": 40,
     "test_uninstall": 30,
     "test_passwords": 30,
     "test_truth": 25,
