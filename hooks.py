@@ -11,6 +11,8 @@ from .models.mail_alias import UNIQUE_INDEX
 
 _logger = logging.getLogger(__name__)
 
+#: what docs/upgrade_17.py needs to know after the addon is gone
+UPGRADE_PLAN = f"{PREFIX}upgrade_plan"
 #: native's constraint on mail.alias, and its definition
 CONSTRAINT = "mail_alias_alias_unique"
 DEFINITION = "UNIQUE(alias_name)"
@@ -24,7 +26,9 @@ def uninstall_hook(cr, registry):
     """
     env = api.Environment(cr, SUPERUSER_ID, {})
     parameters = env["ir.config_parameter"].search([("key", "=like", f"{PREFIX}%")])
-    parameters.filtered(lambda parameter: parameter.key.startswith(PREFIX)).unlink()
+    parameters.filtered(
+        lambda parameter: parameter.key.startswith(PREFIX) and parameter.key != UPGRADE_PLAN
+    ).unlink()
     renamed = rename_duplicates(env)
     env.flush_all()
     cr.execute(f"DROP INDEX IF EXISTS {UNIQUE_INDEX}")

@@ -139,7 +139,7 @@ class Base(models.AbstractModel):
     def _get_view_cache_key(self, view_id=None, view_type="form", **options):
         """Keep the forms apart in which a domain can be chosen."""
         key = super()._get_view_cache_key(view_id, view_type, **options)
-        return (*key, "alias_domain_id") if self._shows_alias(view_type) else key
+        return (*key, self._general_domain()) if self._shows_alias(view_type) else key
 
     @api.model
     def _get_view(self, view_id=None, view_type="form", **options):
@@ -151,10 +151,14 @@ class Base(models.AbstractModel):
         arch, view = super()._get_view(view_id, view_type, **options)
         if self._shows_alias(view_type):
             for node in arch.xpath("//field[@name='alias_name']/../field[@name='alias_domain']"):
-                let_choose_domain(node)
+                let_choose_domain(node, self._general_domain() or _("domain"))
             for node in arch.xpath("//*[contains(@attrs, 'alias_domain')]"):
                 node.set("attrs", with_domains(node.get("attrs")))
         return arch, view
+
+    @api.model
+    def _general_domain(self):
+        return self.env["mail.routing"]._get_facts().settings.catchall_domain
 
     @api.model
     def _shows_alias(self, view_type):
@@ -167,17 +171,18 @@ class Base(models.AbstractModel):
         )
 
 
-def let_choose_domain(node):
+def let_choose_domain(node, placeholder):
     """Put the choice of a domain in the place of the one that is printed.
 
     :param node: ``<field name="alias_domain"/>``; it stays, for the conditions that name it
+    :param placeholder: what an alias without a domain shows there
     """
     choice = etree.Element(
         "field",
         {
             "name": "alias_domain_id",
             "class": "oe_inline",
-            "placeholder": _("general"),
+            "placeholder": placeholder,
             "options": "{'no_create': True, 'no_open': True}",
         },
     )

@@ -130,7 +130,7 @@ class MailAlias(models.Model):
 
     # native's UNIQUE(alias_name) goes; an empty definition would have Odoo look for an index of
     # that name
-    _sql_constraints = [("alias_unique", "CHECK(1=1)", "The address is used already.")]
+    _sql_constraints = [("alias_unique", "CHECK(1=1)", "This address is an alias already.")]
 
     alias_domain_id = fields.Many2one(
         "mail.alias.domain",
@@ -362,13 +362,14 @@ class MailAlias(models.Model):
         if not taken:
             return ""
         document = taken._document()
+        user = taken.alias_model_id.sudo().name
+        if document:
+            user = f"{document._description} {document.display_name}"
         return _(
             "The address %(address)s is used already, by %(user)s. Choose another name or another"
             " domain, or change it there first.",
             address=address,
-            user=f"{document._description} {document.display_name}"
-            if document
-            else taken.alias_model_id.name,
+            user=user,
         )
 
     def _document(self):

@@ -172,9 +172,7 @@ class TestAddresses(AliasCase):
                 for company in (self.a, self.b, self.c)
             ]
         )
-        self.assertEqual(
-            several.mapped("alias_id.display_name"), ["y@a.com", "y@b.com", "y@c.com"]
-        )
+        self.assertEqual(several.mapped("alias_id.display_name"), ["y@a.com", "y@b.com", "y@c.com"])
 
     def test_a_record_that_moves_takes_its_address_along(self):
         team = self.env["crm.team"].create(

@@ -247,4 +247,6 @@ class TestRandomMails(MailRoutingCase):
 
     def last_id(self, model):
         self.env.flush_all()
-        return self.env[model].with_context(active_test=False).search([], order="id desc", limit=1).id
+        return (
+            self.env[model].with_context(active_test=False).search([], order="id desc", limit=1).id
+        )

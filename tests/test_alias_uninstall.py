@@ -1,4 +1,4 @@
-"""Aliases in several domains when the addon comes, is upgraded and goes, in a database of its own."""
+"""Aliases in several domains when the addon is upgraded and goes, in a database of its own."""
 
 import json
 import os
@@ -27,7 +27,9 @@ env.cr.execute(
     " DROP COLUMN alias_incoming_local, DROP CONSTRAINT mail_alias_alias_unique,"
     " ADD CONSTRAINT mail_alias_alias_unique UNIQUE (alias_name)"
 )
-env.cr.execute("COMMENT ON CONSTRAINT mail_alias_alias_unique ON mail_alias IS 'UNIQUE(alias_name)'")
+env.cr.execute(
+    "COMMENT ON CONSTRAINT mail_alias_alias_unique ON mail_alias IS 'UNIQUE(alias_name)'"
+)
 env.cr.commit()
 '''
 TELL = '''
@@ -50,10 +52,6 @@ told["indexes"] = [name for name, in env.cr.fetchall()]
 message = env["mail.message"].search([("subject", "=", "Aliases were renamed")])
 told["message"] = message.body and message.notification_ids.res_partner_id.mapped("name")
 told["body"] = message.body
-env.cr.execute(
-    "SELECT count(*) FROM ir_model_fields WHERE model = 'mail.alias' AND name LIKE 'alias_%domain_id'"
-)
-told["fields"] = env.cr.fetchone()[0]
 print("told", json.dumps(told))
 '''
 DUPLICATE = '''

@@ -376,9 +376,9 @@ class MailCheckup(models.TransientModel):
                 alias.display_name,
             )
         return _(
-            "Nobody can reach the alias '%s': no domain has a catch-all, and no mailbox of that name"
-            " is fetched. If it is needed, have such a mailbox fetched, or its mail forwarded to one"
-            " that is; else remove the alias.",
+            "Nobody can reach the alias '%s': no domain has a catch-all, and no mailbox"
+            " of that name is fetched. If it is needed, have such a mailbox fetched, or"
+            " its mail forwarded to one that is; else remove the alias.",
             alias.alias_name,
         )
 

@@ -40,10 +40,12 @@ from dev.odoo.postgresql import RUN_PREFIX, connect, current, drop_database, exe
 from dev.shared import Progress, say
 
 TABLE = "mail_alias_domain"
+ALIASES = "mail_alias"
 # Columns of the other tables that have to fit; the whole of TABLE is compared
 SHARED = {
     "res_company": ["alias_domain_id"],
     "mail_message": ["record_alias_domain_id", "record_company_id"],
+    ALIASES: ["alias_domain_id", "alias_full_name", "alias_incoming_local", "alias_name"],
 }
 LOG_COLUMNS = {"id", "create_uid", "create_date", "write_uid", "write_date"}
 SECONDS = 20 * 60
@@ -63,6 +65,11 @@ domains.create({"name": "empty.com", "bounce_alias": False, "catchall_alias": Fa
 env.company.alias_domain_id = a
 second.alias_domain_id = b
 env.company.partner_id.message_post(body="told by a.com")
+model = env["ir.model"]._get_id("res.partner")
+for domain in (False, a.id, b.id, domains.search([("name", "like", "xn--")]).id):
+    env["mail.alias"].create(
+        {"alias_name": "sales", "alias_domain_id": domain, "alias_model_id": model}
+    )
 env.cr.commit()
 """
 
@@ -116,7 +123,8 @@ def describe(db: str, table: str, columns: Sequence[str] | None = None) -> Table
         if columns is None or set(keys) <= set(columns):
             result.constraints[name] = words
     rows = execute(
-        """SELECT relname, regexp_replace(pg_get_indexdef(indexrelid), '^.* USING ', ''),
+        """SELECT relname, CASE WHEN indisunique THEN 'UNIQUE ' ELSE '' END
+                  || regexp_replace(pg_get_indexdef(indexrelid), '^.* USING ', ''),
                   ARRAY(SELECT attname::text FROM pg_attribute
                          WHERE attrelid = indrelid AND attnum = ANY(indkey))
              FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
@@ -225,6 +233,11 @@ def hand_over(source: str, target: str) -> None:
             run(f'ALTER TABLE {table} ADD COLUMN "{name}" {ours[table].columns[name]}')
     companies = execute("SELECT id, alias_domain_id FROM res_company", database=source)
     _copy_rows(source, target)
+    for alias in aliases_of(source):
+        run("INSERT INTO mail_alias (alias_name, alias_domain_id, alias_full_name,"
+            " alias_incoming_local, alias_model_id, alias_defaults, alias_contact)"
+            " SELECT %s, %s, %s, %s, id, '{}', 'everyone' FROM ir_model"
+            " WHERE model = 'res.partner'", *alias)  # fmt: skip
     for id_, domain in companies:
         run("UPDATE res_company SET alias_domain_id = %s WHERE id = %s", domain, id_)
     run("UPDATE mail_message SET record_company_id = 1, record_alias_domain_id ="
@@ -236,7 +249,9 @@ def hand_over(source: str, target: str) -> None:
                 if definition.startswith(words):
                     run(f'ALTER TABLE {table} ADD CONSTRAINT "{name}" {definition}')
         for name, definition in described.indexes.items():
-            run(f'CREATE INDEX "{name}" ON {table} USING {definition}')
+            unique, _sep, words = definition.rpartition("UNIQUE ")
+            unique = "UNIQUE" if _sep else ""
+            run(f'CREATE {unique} INDEX "{name}" ON {table} USING {words}')
 
 
 def _copy_rows(source: str, target: str) -> None:
@@ -264,6 +279,15 @@ def rows_of(db: str) -> list[tuple]:
     )
 
 
+def aliases_of(db: str) -> list[tuple]:
+    """Return the aliases that have a name: name, domain, whole address, found by local part."""
+    return execute(
+        """SELECT alias_name, alias_domain_id, alias_full_name, alias_incoming_local
+             FROM mail_alias WHERE alias_name IS NOT NULL ORDER BY alias_full_name""",
+        database=db,
+    )
+
+
 def complaints(log: str) -> list[str]:
     """List the lines of a log that are worse than information."""
     words = (" WARNING ", " ERROR ", " CRITICAL ")
@@ -277,9 +301,9 @@ def take_over(source: str, later: LaterOdoo, target: str) -> None:
     ids = execute("SELECT id FROM res_company WHERE id > 1 ORDER BY id", database=source)
     later.run(target, stdin=COMPANIES.format(count=len(ids)), command="shell")
     hand_over(source, target)
-    before = rows_of(target)
+    before, aliases = rows_of(target), aliases_of(target)
     log = later.run(target, "--update=mail", "--stop-after-init")
-    after = rows_of(target)
+    after, aliases_after = rows_of(target), aliases_of(target)
     taken = describe_all(target)
     say(f"\nComplaints of Odoo {later.series} about {TABLE} while taking it over:")
     found = [line for line in complaints(log) if TABLE in line or "alias.domain" in line]
@@ -287,6 +311,9 @@ def take_over(source: str, later: LaterOdoo, target: str) -> None:
     say("\nRows (name, bounce, catchall, default from, sequence, companies):")
     for old, new in zip(before, after, strict=True):
         say(f"- {old}" + ("" if old == new else f" -> {new}"))
+    say("\nAliases (name, domain, whole address, by local part):")
+    for old in aliases:
+        say(f"- {old}" + ("" if old in aliases_after else " -> lost or changed"))
     say("")
     show(taken, native, f"{later.series}, installed afresh (left: taken over)")
     log = later.run(target, "--log-level=error", stdin=USE, command="shell")

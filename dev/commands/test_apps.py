@@ -1,8 +1,9 @@
 """``make test-apps``: the mails of Odoo's other apps, and other addons beside this one.
 
-``make test-apps [ARGS=pytest's arguments]`` runs ``tests/apps/test_kinds.py`` in a database with
-what a trading company has. ``make test-apps ARGS=--oca`` runs ``tests/apps/test_beside.py`` beside
-each of the addons of ``requirements-oca.txt``, and compares what came out with ``docs/beside.md``.
+``make test-apps [ARGS=pytest's arguments]`` runs ``tests/apps/test_kinds.py`` and
+``test_aliases.py`` in a database with what a trading company has. ``make test-apps ARGS=--oca``
+runs ``tests/apps/test_beside.py`` beside each of the addons of ``requirements-oca.txt``, and
+compares what came out with ``docs/beside.md``.
 """
 
 from __future__ import annotations
@@ -41,9 +42,11 @@ MODULES = (
     "crm",
     "digest",
     "event",
+    "hr_expense",
     "hr_recruitment",
     "l10n_generic_coa",
     "mail_group",
+    "maintenance",
     "mass_mailing",
     "portal",
     "project",
@@ -56,6 +59,7 @@ MODULES = (
 )
 
 KINDS = "tests/apps/test_kinds.py"
+ALIASES = "tests/apps/test_aliases.py"
 BESIDE = "tests/apps/test_beside.py"
 PAGES = (ROOT / "docs" / "beside.md", ROOT / "docs" / "beside.zh_CN.md")
 #: The addon whose tests are run where none is beside it: all of them have to pass
@@ -73,7 +77,7 @@ class NoWheels(Exception):
 def test_apps(arguments: Sequence[str]) -> int:
     """Run the tests beside Odoo's apps with pytest and its ``arguments``; return the exit code."""
     with database(MODULES) as name:
-        return run_pytest(name, [*arguments, KINDS], odoo_config(name, http_enable=True))
+        return run_pytest(name, [*arguments, KINDS, ALIASES], odoo_config(name, http_enable=True))
 
 
 # --- other addons --------------------------------------------------------------------------
