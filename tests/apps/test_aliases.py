@@ -1,5 +1,7 @@
 """The aliases of seven apps: each is shown, found and answered with its own domain."""
 
+import json
+import shutil
 from email.message import EmailMessage
 
 from lxml import etree
@@ -10,6 +12,10 @@ from odoo.tools import mute_logger
 
 from .common import CUSTOMER, TradingCompanyCase
 
+BROWSERS = ("google-chrome", "chromium", "chromium-browser", "google-chrome-stable")
+#: the choice of a domain in a form
+CHOICE = "[name=alias_domain_id] input"
+
 #: model with an alias of its own -> what its records need, and the model of what its mail makes
 OWNERS = {
     "crm.team": ({}, "crm.lead"),
@@ -18,6 +24,23 @@ OWNERS = {
     "maintenance.equipment.category": ({}, "maintenance.request"),
     "project.project": ({"privacy_visibility": "employees"}, "project.task"),
 }
+
+#: Opens one tab of a form after the other until a field shows the text
+LOOK_FOR = """
+let round = 0;
+const timer = setInterval(() => {
+    const found = [...document.querySelectorAll(%(selector)s)];
+    if (found.some((node) => (node.value || node.textContent).trim() === %(text)s)) {
+        clearInterval(timer);
+        console.log("test successful");
+        return;
+    }
+    const tabs = document.querySelectorAll(".o_notebook_headers .nav-link");
+    if (tabs.length) {
+        tabs[round++ %% tabs.length].click();
+    }
+}, 200);
+"""
 
 
 @tagged("post_install", "-at_install")
@@ -172,3 +195,37 @@ class TestAliases(TradingCompanyCase):
             {"name": "T", "project_id": project.id, "company_id": self.b.id}
         )
         self.assertIn("<build@b.com>", task._notify_get_reply_to()[task.id])
+
+    def test_the_forms_in_a_browser(self):
+        """Each of the seven apps' forms prints B's domain, though the general one is another."""
+        if not any(map(shutil.which, BROWSERS)):
+            self.skipTest("no Chromium here: apt-get install chromium")
+        self.ziying.password = "ziying"  # as the browser logs in
+        self.ziying.company_id = self.b
+        expense = self.env.ref("hr_expense.mail_alias_expense")
+        self.env["res.config.settings"].create(
+            {"use_mailgateway": True, "expense_alias_prefix": "receipts"}
+        ).execute()
+        expense.alias_domain_id = self.b.alias_domain_id
+        journal = self.env_of(self.ziying, self.b)["account.journal"].create(
+            {"name": "Bills", "code": "BB", "type": "purchase", "company_id": self.b.id}
+        )
+        places = {
+            f"model={model}&id={self.record(model, self.b, f'form{number}').id}": CHOICE
+            for number, model in enumerate(OWNERS)
+        }
+        places[f"model=account.journal&id={journal.id}"] = "[name=alias_domain]"
+        for place, selector in places.items():
+            self.look(f"{place}&view_type=form", selector)
+        action = self.env.ref("hr_expense.action_hr_expense_configuration").id
+        self.look(f"action={action}", "[name=expense_alias_domain]")
+
+    def look(self, place, selector):
+        with self.subTest(place):
+            self.browser_js(
+                f"/web?debug=1#cids={self.b.id}&{place}",
+                LOOK_FOR % {"selector": json.dumps(selector), "text": json.dumps("b.com")},
+                ready="odoo.isReady",
+                login="ziying",
+                timeout=60,
+            )
