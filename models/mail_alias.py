@@ -154,6 +154,7 @@ class MailAlias(models.Model):
         store=True,
         readonly=False,
         precompute=True,
+        copy=False,
         help="Whatever the domain, mail to an address with this name before the @ arrives here,"
         " unless another alias has that address.",
     )

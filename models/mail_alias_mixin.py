@@ -15,7 +15,6 @@ class MailAliasMixin(models.AbstractModel):
         "alias_defaults",
         "alias_bounced_content",
         "alias_domain_id",
-        "alias_incoming_local",
     ]
 
     @api.model_create_multi

@@ -41,13 +41,8 @@ class ResConfigSettings(models.TransientModel):
         help="How the author is shown to the customer when From is the login address.",
     )
 
-    # beside hr_expense's expense_alias_prefix, where that is installed
-    expense_alias_domain = fields.Char(compute="_compute_expense_alias_domain")
-
-    def _compute_expense_alias_domain(self):
-        alias = self.env.ref("hr_expense.mail_alias_expense", raise_if_not_found=False)
-        for settings in self:
-            settings.expense_alias_domain = alias.sudo().alias_domain if alias else False
+    # shown beside hr_expense's expense_alias_prefix, where that is installed
+    expense_alias_domain = fields.Char(string="Domain of the Expense Alias", readonly=True)
 
     @api.model
     def _get_view(self, view_id=None, view_type="form", **options):
@@ -63,8 +58,10 @@ class ResConfigSettings(models.TransientModel):
     @api.model
     def get_values(self):
         get_param = self.env["ir.config_parameter"].sudo().get_param
+        expenses = self.env.ref("hr_expense.mail_alias_expense", raise_if_not_found=False)
         return {
             **super().get_values(),
+            "expense_alias_domain": expenses.sudo().alias_domain if expenses else False,
             "mail_catch_all": str2bool(get_param(CATCH_ALL, "True"), True),
             "mail_restrict_username": str2bool(get_param(RESTRICT_USERNAME, "False"), False),
         }

@@ -6,7 +6,6 @@ from email.message import EmailMessage
 
 from lxml import etree
 
-from odoo import Command
 from odoo.tests import Form, tagged
 from odoo.tools import mute_logger
 
@@ -53,6 +52,7 @@ class TestAliases(TradingCompanyCase):
             + cls.env.ref("hr_expense.group_hr_expense_manager")
             + cls.env.ref("base.group_no_one")
         )
+        cls.env["maintenance.team"].create({"name": "Maintenance", "company_id": cls.b.id})
         # where the general domain is a third one, it is seen wherever it is taken for an alias's
         cls.env["ir.config_parameter"].set_param("mail.catchall.domain", "general.com")
 
@@ -102,7 +102,8 @@ class TestAliases(TradingCompanyCase):
                     self.assertEqual(new.company_id, self.b)
 
     def test_the_forms_print_and_choose_the_domain(self):
-        for model in OWNERS:
+        # that of equipment categories shows it in debug mode alone: see the browser's test
+        for model in OWNERS.keys() - {"maintenance.equipment.category"}:
             with self.subTest(model):
                 env = self.env_of(self.ziying, self.b)
                 self.assertPrinted(env[model].get_view(view_type="form")["arch"])
@@ -118,7 +119,7 @@ class TestAliases(TradingCompanyCase):
     def test_a_form_saves_the_domain_that_is_chosen(self):
         shared = self.env["mail.alias.domain"].create({"name": "shared.com", "company_id": False})
         env = self.env_of(self.ziying, self.b)
-        for model in ("crm.team", "project.project", "maintenance.equipment.category"):
+        for model in ("crm.team", "project.project", "hr.job"):
             with self.subTest(model):
                 record = self.record(model, self.b, "chosen" + model.partition(".")[0])
                 with Form(record.with_env(env)) as form:
@@ -185,14 +186,14 @@ class TestAliases(TradingCompanyCase):
     def test_help_texts_name_the_address(self):
         team = self.record("crm.team", self.b, "sales")
         env = self.env_of(self.ziying, self.b)
-        team.write({"member_ids": [Command.link(self.ziying.id)], "use_leads": True})
+        team.use_leads = True
         self.env["crm.team"].search([("id", "!=", team.id)]).alias_name = False
         self.assertIn("sales@b.com", env["crm.lead"].get_empty_list_help(""))
 
     def test_tasks_answer_by_their_projects_own_address(self):
         project = self.record("project.project", self.b, "build")
-        task = self.env_of(self.ziying, self.a)["project.task"].create(
-            {"name": "T", "project_id": project.id, "company_id": self.b.id}
+        task = self.env_of(self.ziying, self.b)["project.task"].create(
+            {"name": "T", "project_id": project.id}
         )
         self.assertIn("<build@b.com>", task._notify_get_reply_to()[task.id])
 
