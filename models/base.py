@@ -150,7 +150,10 @@ class Base(models.AbstractModel):
         """
         arch, view = super()._get_view(view_id, view_type, **options)
         if self._shows_alias(view_type):
-            for node in arch.xpath("//field[@name='alias_name']/../field[@name='alias_domain']"):
+            for node in arch.xpath(
+                "//field[@name='alias_name']/following-sibling::field[@name='alias_domain']"
+                "[not(@invisible)]"
+            ):
                 let_choose_domain(node, self._general_domain() or _("domain"))
             for node in arch.xpath("//*[contains(@attrs, 'alias_domain')]"):
                 node.set("attrs", with_domains(node.get("attrs")))
@@ -172,7 +175,7 @@ class Base(models.AbstractModel):
 
 
 def let_choose_domain(node, placeholder):
-    """Put the choice of a domain in the place of the one that is printed.
+    """Put the choice of a domain in the place of the one that is printed, behind the name.
 
     :param node: ``<field name="alias_domain"/>``; it stays, for the conditions that name it
     :param placeholder: what an alias without a domain shows there
@@ -186,9 +189,16 @@ def let_choose_domain(node, placeholder):
             "options": "{'no_create': True, 'no_open': True}",
         },
     )
-    choice.tail, node.tail = node.tail, None
-    node.addnext(choice)
     node.set("invisible", "1")
+    node.addnext(choice)  # its tail is behind the choice then
+    name = node.getprevious()
+    if name is None or name.get("name") != "alias_name":
+        return
+    # one line, whatever the width
+    address = etree.Element("span", {"class": "d-inline-flex align-items-baseline mw-100"})
+    name.addprevious(address)
+    address.tail, choice.tail = choice.tail, None
+    address.extend([name, node, choice])  # the @ is the name's tail
 
 
 def with_domains(attrs):

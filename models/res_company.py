@@ -175,7 +175,7 @@ class ResCompany(models.Model):
             aliases = shown and company._origin._aliases_elsewhere(company.alias_domain_id)
             company.aliases_elsewhere = (
                 _(
-                    "%(count)s of its aliases are not in its Email Domain: %(aliases)s",
+                    "Aliases outside its Email Domain (%(count)s): %(aliases)s",
                     count=len(aliases),
                     aliases=", ".join(alias.display_name for alias in aliases[:5])
                     + (" …" if len(aliases) > 5 else ""),

@@ -419,7 +419,9 @@ class TestForms(AliasCase):
         for model in ("crm.team", "mail.alias"):
             arch = self.arch(model)
             (choice,) = arch.xpath("//field[@name='alias_domain_id']")
-            self.assertEqual(choice.getprevious().get("name"), "alias_domain")
+            name, shown = choice.getparent()[:2]
+            self.assertEqual((name.get("name"), name.tail), ("alias_name", "@"))
+            self.assertEqual(shown.get("name"), "alias_domain")
 
     def test_without_a_domain_it_is_natives(self):
         views = {}

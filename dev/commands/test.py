@@ -300,8 +300,14 @@ def _repeat_failed(name: str, without: dict, addon: dict, progress: Progress) ->
             del addon["failed"][test_id]
 
 
-def _run_native(name: str, addon: bool, progress: Progress, tags: str = NATIVE_TAGS) -> dict:
-    """Run the tests in the database ``name`` and return the runner's result."""
+def _run_native(
+    name: str,
+    addon: bool,
+    progress: Progress,
+    tags: str = NATIVE_TAGS,
+    modules: Sequence[str] = NATIVE_MODULES,
+) -> dict:
+    """Run the tests of ``modules`` in the database ``name`` and return the runner's result."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -312,7 +318,7 @@ def _run_native(name: str, addon: bool, progress: Progress, tags: str = NATIVE_T
     )
     process = subprocess.Popen(
         [sys.executable, native_runner.__file__, str(config), tags, str(result),
-         *sorted((*NATIVE_MODULES, "base"))],
+         *sorted((*modules, "base"))],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,
@@ -328,6 +334,19 @@ def _run_native(name: str, addon: bool, progress: Progress, tags: str = NATIVE_T
     if process.returncode or not result.exists():
         raise OdooError(f"Odoo's tests broke off with exit code {process.returncode}: see {kept}")
     return {**json.loads(result.read_text()), "log": str(kept)}
+
+
+def test_own(modules: Sequence[str], installed: Sequence[str], tags: str) -> int:
+    """Run Odoo's own tests of apps without the addon and with it; return the exit code.
+
+    :param modules: whose tests
+    :param installed: the modules of the database
+    """
+    results = {}
+    for addon in (False, True):
+        with database(installed, addon=addon) as name, Progress("The apps' tests") as progress:
+            results[addon] = _run_native(name, addon, progress, tags, modules)
+    return _compare(results[False], results[True], "")
 
 
 def _compare(without: dict, addon: dict, origin: str) -> int:

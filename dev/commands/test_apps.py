@@ -3,7 +3,8 @@
 ``make test-apps [ARGS=pytest's arguments]`` runs ``tests/apps/test_kinds.py`` and
 ``test_aliases.py`` in a database with what a trading company has. ``make test-apps ARGS=--oca``
 runs ``tests/apps/test_beside.py`` beside each of the addons of ``requirements-oca.txt``, and
-compares what came out with ``docs/beside.md``.
+compares what came out with ``docs/beside.md``. ``ARGS=--own`` runs the apps' own tests of aliases
+without the addon and with it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from dev.commands.test import run_pytest
+from dev.commands.test import run_pytest, test_own
 from dev.odoo import (
     NoOdoo,
     NoPostgres,
@@ -65,6 +66,34 @@ PAGES = (ROOT / "docs" / "beside.md", ROOT / "docs" / "beside.zh_CN.md")
 #: The addon whose tests are run where none is beside it: all of them have to pass
 ALONE = ""
 FITS, FAILS = "✓", "✗"
+
+#: The apps with aliases, and their own tests of them
+WITH_ALIASES = (
+    "account",
+    "crm",
+    "hr_expense",
+    "hr_recruitment",
+    "maintenance",
+    "mail_group",
+    "project",
+)
+OWN_TESTS = ",".join(
+    (
+        "/account:TestAccountIncomingSupplierInvoice",
+        "/account:TestAccountJournal",
+        "/crm:NewLeadNotification",
+        "/crm:TestCRMLead",
+        "/crm:TestCRMLeadMultiCompany",
+        "/hr_expense:TestExpensesMailImport",
+        "/hr_recruitment:TestRecruitmentProcess",
+        "/hr_recruitment:TestUTMConsistencyHrRecruitment",
+        "/mail_group",
+        "/maintenance",
+        "/project:TestMultiCompanyProject",
+        "/project:TestProjectBase",
+        "/project:TestProjectFlow",
+    )
+)
 
 
 class NoWheels(Exception):
@@ -243,12 +272,15 @@ def agrees(page: Path, tables: list[list[str]]) -> bool:
 
 
 def main(argv: Sequence[str]) -> int:
-    """:param argv: pytest's arguments, such as ``-k quotation``; ``--oca`` for the other addons
+    """:param argv: pytest's arguments, such as ``-k quotation``; ``--oca`` for the other addons,
+        ``--own`` for the apps' own tests of aliases, without the addon and with it
 
     Without an Odoo, or without the other addons, nothing runs and the last line says so; that is no
     failure.
     """
     try:
+        if "--own" in argv:
+            return test_own(WITH_ALIASES, ("l10n_generic_coa", *WITH_ALIASES), OWN_TESTS)
         if "--oca" in argv:
             return test_beside([argument for argument in argv if argument != "--oca"])
         return test_apps(argv)
