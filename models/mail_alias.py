@@ -66,8 +66,8 @@ class Addressed:
         return any(self._recipients.values())
 
     def answer(self, domain):
-        """Give the ids that a search finds; None: it is none by name."""
-        if _names_asked(domain) is None:
+        """Give the ids that a search finds; None: it is none of native's, by names."""
+        if not isinstance(_names_asked(domain), list | tuple):
             return None
         is_forward = any(
             is_leaf(leaf) and tuple(leaf[:2]) == ("alias_model_id", "!=") for leaf in domain
@@ -235,7 +235,9 @@ class MailAlias(models.Model):
     def create(self, vals_list):
         """Give a new alias the domain of its record's company, where it is free there."""
         if not self._may_have_domains():
-            return super().create(vals_list)
+            aliases = super().create(vals_list)
+            self._notice_local(vals_list)
+            return aliases
         vals_list = [dict(vals) for vals in vals_list]
         owners = self.env.context.get(OWNERS)
         count = len(vals_list)
@@ -254,10 +256,15 @@ class MailAlias(models.Model):
     def write(self, vals):
         """Refuse an address that is taken in that domain, in a sentence."""
         result = self._write_address(vals)
-        if "alias_incoming_local" in vals and not self.env["mail.routing"]._is_active():
-            # native finds every alias by its local part
-            self.env["mail.routing"]._forget_facts("activity")
+        self._notice_local([vals])
         return result
+
+    @api.model
+    def _notice_local(self, vals_list):
+        """Native finds every alias by its local part: one that is not found so ends it."""
+        routing = self.env["mail.routing"]
+        if any("alias_incoming_local" in vals for vals in vals_list) and not routing._is_active():
+            routing._forget_facts("activity")
 
     def _write_address(self, vals):
         changes_domain = "alias_domain_id" in vals
@@ -516,7 +523,7 @@ def _local_part(address):
 
 
 def _names_asked(domain):
-    """Give the names that a search asks for, None where it asks for none."""
+    """Give the name or names that a search asks for, None where it asks for none."""
     for leaf in domain:
         if is_leaf(leaf) and leaf[0] == "alias_name" and leaf[1] in ("in", "=") and leaf[2]:
             return leaf[2]
