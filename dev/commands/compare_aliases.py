@@ -55,10 +55,6 @@ EXPLAINED = {
     " such mailbox",
     "local part, another alias's address": "19.0 makes a record by each of them; here the whole"
     " address comes first",
-    "to the catchall, an alias in copy": "as 16.0 does: a mail of which all To is the catchall"
-    " address is refused",
-    "to a stranger's bounce address": "19.0 looks at the local part as well; here it is nobody's"
-    " bounce address",
 }
 
 SCRIPT = """
