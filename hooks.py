@@ -31,7 +31,7 @@ def uninstall_hook(cr, registry):
     ).unlink()
     renamed = rename_duplicates(env)
     env.flush_all()
-    cr.execute(f"DROP INDEX IF EXISTS {UNIQUE_INDEX}")
+    sql.drop_index(cr, UNIQUE_INDEX, "mail_alias")
     sql.drop_constraint(cr, "mail_alias", CONSTRAINT)
     sql.add_constraint(cr, "mail_alias", CONSTRAINT, DEFINITION)
     if renamed:

@@ -182,8 +182,9 @@ class MailAlias(models.Model):
 
     def _init_column(self, column_name):
         """Leave the aliases that are there in the general domain; a default is for new ones."""
-        if column_name != "alias_domain_id":
-            super()._init_column(column_name)
+        if column_name == "alias_domain_id":
+            return None
+        return super()._init_column(column_name)
 
     # ------------------------------------------------------------
     # Fields
@@ -255,7 +256,15 @@ class MailAlias(models.Model):
 
     def write(self, vals):
         """Refuse an address that is taken in that domain, in a sentence."""
-        result = self._write_address(vals)
+        aliases = self
+        if vals.get("alias_domain_id") or self._may_have_domains():
+            if vals.get("alias_name") and len(self) == 1:
+                asked = {"alias_domain_id": self.alias_domain_id.id, **vals}
+                aliases = self.with_context(**{ASKED: Asked([(asked, False)])})
+            elif "alias_domain_id" in vals and "alias_name" not in vals:
+                named = self.filtered("alias_name")
+                named._check_free([(alias.alias_name, vals["alias_domain_id"]) for alias in named])
+        result = super(MailAlias, aliases).write(vals)
         self._notice_local([vals])
         return result
 
@@ -265,22 +274,6 @@ class MailAlias(models.Model):
         routing = self.env["mail.routing"]
         if any("alias_incoming_local" in vals for vals in vals_list) and not routing._is_active():
             routing._forget_facts("activity")
-
-    def _write_address(self, vals):
-        changes_domain = "alias_domain_id" in vals
-        if not (changes_domain or vals.get("alias_name")) or not (
-            vals.get("alias_domain_id") or self._may_have_domains()
-        ):
-            return super().write(vals)
-        if vals.get("alias_name") and len(self) == 1:
-            asked = dict(vals)
-            asked.setdefault("alias_domain_id", self.alias_domain_id.id)
-            writing = self.with_context(**{ASKED: Asked([(asked, False)])})
-            return super(MailAlias, writing).write(vals)
-        if changes_domain and "alias_name" not in vals:
-            named = self.filtered("alias_name")
-            named._check_free([(alias.alias_name, vals["alias_domain_id"]) for alias in named])
-        return super().write(vals)
 
     def _clean_and_check_unique(self, names):
         """Clean names as native does, and see whether each is free in its domain.
