@@ -353,7 +353,7 @@ class TestIncoming(AliasCase):
         self.alias("sales", self.b)
         self.b.alias_domain_id.catch_all = "no"
         self.env["res.config.settings"].create({}).execute()
-        found = [text for text, _records in self.env["mail.checkup"]._findings()]
+        found = [finding.text for finding in self.env["mail.checkup"]._findings()]
         self.assertTrue([text for text in found if "sales@b.com" in text])
         self.assertFalse([text for text in found if "sales@a.com" in text])
 

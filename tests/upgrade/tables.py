@@ -2,7 +2,7 @@
 
 ::
 
-    python -m dev.commands.compare_alias_domain --odoo ~/odoo/19.0 --python PYTHON
+    PYTHONPATH=. python tests/upgrade/tables.py --odoo ~/odoo/19.0 --python PYTHON
 
 The later Odoo really runs: it creates its own tables, whose columns, constraints and indexes are
 set beside ours; then it is given ours with rows in them and updates its module ``mail``, which is

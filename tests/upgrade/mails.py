@@ -3,7 +3,7 @@ becomes of each.
 
 ::
 
-    python -m dev.commands.compare_aliases --odoo ~/odoo/19.0 --python PYTHON
+    PYTHONPATH=. python tests/upgrade/mails.py --odoo ~/odoo/19.0 --python PYTHON
 
 A difference that is not explained here fails.
 """
@@ -16,7 +16,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dev.commands.compare_alias_domain import LaterOdoo
+from tables import LaterOdoo
+
 from dev.odoo import NoOdoo, NoPostgres, OdooError, database, odoo_config, postgres, run_odoo
 from dev.shared import say
 
