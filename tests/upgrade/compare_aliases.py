@@ -3,7 +3,7 @@ becomes of each.
 
 ::
 
-    PYTHONPATH=. python tests/upgrade/mails.py --odoo ~/odoo/19.0 --python PYTHON
+    PYTHONPATH=. python tests/upgrade/compare_aliases.py --odoo ~/odoo/19.0 --python PYTHON
 
 A difference that is not explained here fails.
 """
@@ -12,14 +12,28 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import runpy
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
-from tables import LaterOdoo
+from dev.odoo import (
+    NoOdoo,
+    NoPostgres,
+    OdooError,
+    database,
+    odoo_config,
+    postgres,
+    run_odoo,
+    workdir,
+)
+from dev.odoo.postgresql import RUN_PREFIX, current, drop_database
+from dev.shared import Progress, say
 
-from dev.odoo import NoOdoo, NoPostgres, OdooError, database, odoo_config, postgres, run_odoo
-from dev.shared import say
+SECONDS = 20 * 60
 
 #: label -> To, Cc, Delivered-To, and whether it answers a contact's message
 MAILS = {
@@ -123,6 +137,59 @@ for number, (label, (to, cc, delivered, answers)) in enumerate(MAILS.items()):
         outcomes[label] = "given up" if "No possible route" in str(error) else str(error)
 print("OUTCOMES", json.dumps(outcomes))
 """
+
+
+class LaterOdoo:
+    """An Odoo of another series, run with the Python that has its requirements."""
+
+    def __init__(self, home: Path, python: Path) -> None:
+        if not (home / "odoo" / "release.py").is_file():
+            raise NoOdoo(f"--odoo {home}: no odoo/release.py there.")
+        self.home = home
+        self.python = python
+        self.series = runpy.run_path(str(home / "odoo" / "release.py"))["series"]
+
+    def run(self, db: str, *args: str, stdin: str = "", command: str = "server") -> str:
+        """Run it to its end on ``db`` and return what it wrote; raise OdooError if it failed."""
+        server = current()
+        folders = [self.home / "addons", self.home / "odoo" / "addons"]
+        options = [
+            f"--addons-path={','.join(str(path) for path in folders if path.is_dir())}",
+            f"--data-dir={workdir() / 'later'}",
+            f"--database={db}",
+            f"--db_host={server.get('PGHOST', '')}",
+            f"--db_port={server.get('PGPORT', '')}",
+            f"--db_user={server.get('PGUSER', '')}",
+            "--no-http",
+        ]
+        env = {name: value for name, value in os.environ.items() if not name.startswith("ODOO")}
+        env |= {**server, "PYTHONPATH": str(self.home), "PYTHONWARNINGS": "ignore", "TZ": "UTC"}
+        done = subprocess.run(
+            [str(self.python), "-c", "import odoo.cli; odoo.cli.main()", command, *options, *args],
+            input=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env=env,
+            cwd=workdir(),
+            timeout=SECONDS,
+            check=False,
+        )
+        if done.returncode:
+            raise OdooError(f"{done.stdout[-6000:]}\nOdoo {self.series} failed.")
+        return done.stdout
+
+    @contextmanager
+    def database(self) -> Iterator[str]:
+        """Yield the name of a new database with its module ``mail``; it is dropped at the end."""
+        name = f"{RUN_PREFIX}{os.getpid()}_later"
+        try:
+            with Progress(f"Installing mail in Odoo {self.series}"):
+                self.run(name, "--init=mail", "--without-demo=True", "--stop-after-init")
+            yield name
+        finally:
+            drop_database(name)
 
 
 def outcomes_of(log: str) -> dict[str, str]:
