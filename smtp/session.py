@@ -125,6 +125,8 @@ class SmtpSession:
             _raw(self._smtp.sock).setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def __getattr__(self, name):
+        if name == "_connection":  # a copy has none yet
+            raise AttributeError(name)
         return getattr(self._connection, name)
 
     # ------------------------------------------------------------

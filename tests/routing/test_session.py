@@ -5,6 +5,7 @@ has really taken. ``fail`` breaks the server as ``dev/provider.py`` does, and in
 """
 
 import contextlib
+import copy
 import select
 import smtplib
 import socket
@@ -482,6 +483,7 @@ def test_the_rest_is_the_connections():
         assert (session.from_filter, session.server_id, session.named) == ("a.com", 7, True)
         assert session.smtp_from is None  # else all mails would have that From
         assert not hasattr(session, "no_such_thing")
+        assert copy.copy(session).server_id == 7
         assert session.has_extn("size")
         assert session.mail("a@a.com") == (250, b"2.1.0 ok")
 
