@@ -14,6 +14,7 @@ from odoo.tools import email_normalize_all, email_split_and_format, split_every
 
 from ..routing import decide, is_restricted, recognise_refusal
 from .ir_mail_server import ExplainedDeliveryException, words_of_reply
+from .mail_failed import done
 from .mail_message import without_ours
 from .smtp_session import Delivery, Sent, SessionWatch, key
 
@@ -94,28 +95,18 @@ class MailMail(models.Model):
         refused |= refused.search(
             [("state", "=", "exception"), ("sent_server_id", "in", servers.ids)]
         ).filtered("is_sender_refused")
+        if not refused:
+            return done(_("None of these mails failed for its sender any more."), "info")
         servers.sender_policy = "login"
-        refused.mark_outgoing()
-        if refused:
-            self.env.ref("mail.ir_cron_mail_scheduler_action")._trigger()
-            message = _(
-                "%(servers)s now lets only its login send. %(mails)s mails are in the queue again"
-                " and will be sent within a minute.",
-                servers=", ".join(servers.mapped("name")),
-                mails=len(refused),
-            )
-        else:
-            message = _("None of these mails failed for its sender any more.")
-        return {
-            "type": "ir.actions.client",
-            "tag": "display_notification",
-            "params": {
-                "message": message,
-                "type": "success" if refused else "info",
-                # a mail that is sent may be deleted
-                "next": self.env["ir.actions.actions"]._for_xml_id("mail.action_view_mail_mail"),
-            },
-        }
+        refused._put_in_queue()
+        message = _(
+            "%(servers)s now lets only its login send. %(mails)s mails are in the queue again."
+            " %(queue)s",
+            servers=", ".join(servers.mapped("name")),
+            mails=len(refused),
+            queue=self._told_of_queue(),
+        )
+        return done(message, self._kind_of_done())
 
     @api.model
     def default_get(self, fields_list):

@@ -9,6 +9,7 @@ class MailSent(models.Model):
     """
 
     _name = "mail.sent"
+    _inherit = "mail.failed"
     _description = "Sent Mail"
     _auto = False
     _order = "date desc, id desc"
@@ -157,6 +158,9 @@ class MailSent(models.Model):
         )
         for mail, cure in zip(failed, cures, strict=True):
             mail.failure_help = cure
+
+    def _failed_mails(self):
+        return self.mail_id.exists().filtered(lambda mail: mail.state == "exception")
 
     def onchange(self, values, field_name, field_onchange):
         """Nobody fills in this list; Odoo would name any record in it, whoever asks."""
