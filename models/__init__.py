@@ -16,7 +16,6 @@ from . import (
     mail_delivery_note,
     mail_refusal,
     mail_notification,
-    mail_outgoing_domain,
     mail_sent,
     mail_provider,
     mail_thread,
@@ -24,4 +23,5 @@ from . import (
     res_company,
     res_config_settings,
     res_users,
+    mail_outgoing_domain,
 )

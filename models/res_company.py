@@ -148,6 +148,8 @@ class ResCompany(models.Model):
             facts = company._facts_of_form()
             company_id = company._origin.id
             author = user._routing_author(company_id) if company_id else Author()
+            # whoever looks at the form is somebody, also where the superuser does
+            author = dataclasses.replace(author, is_bot=False)
             draft = Draft(email_from, company_id=company_id or 0, author=author)
             route = decide(draft, facts)
             company.routing_from_example = route.header_from
