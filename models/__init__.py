@@ -1,5 +1,6 @@
 from . import (
     mail_routing_fact,
+    mail_failure,
     mail_routing,
     mail_routing_draft,
     mail_sent_route,
@@ -10,7 +11,7 @@ from . import (
     ir_http,
     ir_mail_server,
     mail_message,
-    mail_failed,
+    mail_failure_shown,
     mail_mail,
     mail_template,
     mail_delivery_note,

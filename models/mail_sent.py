@@ -9,7 +9,7 @@ class MailSent(models.Model):
     """
 
     _name = "mail.sent"
-    _inherit = "mail.failed"
+    _inherit = "mail.failure.shown"
     _description = "Sent Mail"
     _auto = False
     _order = "date desc, id desc"
@@ -153,7 +153,7 @@ class MailSent(models.Model):
         if not self.check_access_rights("read", raise_exception=False):
             return
         failed = self.filtered(lambda mail: mail.result == "exception")
-        cures = self.env["ir.mail_server"]._cures_of(
+        cures = self.env["mail.failure"]._cures_of(
             (mail.failure_reason, mail.server_id, mail.mail_from) for mail in failed
         )
         for mail, cure in zip(failed, cures, strict=True):

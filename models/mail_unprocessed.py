@@ -11,7 +11,7 @@ from odoo.tools import decode_message_header, sql
 from ..routing import company_of_incoming
 from .fetch_session import Fetching, attempt, with_message_id
 from .mail_delivery_note import ReportOfUnknownMail
-from .mail_failed import done
+from .mail_failure_shown import done
 from .mail_refusal import SEND_LATER
 
 _logger = logging.getLogger(__name__)

@@ -1,11 +1,11 @@
 from odoo import _, models
 
-from ..models.mail_failed import done
+from ..models.mail_failure_shown import done
 
 
 class MailResendMessage(models.TransientModel):
     _name = "mail.resend.message"
-    _inherit = ["mail.resend.message", "mail.failed"]
+    _inherit = ["mail.resend.message", "mail.failure.shown"]
 
     def _failed_mails(self):
         mails = self.notification_ids.mail_mail_id.exists()

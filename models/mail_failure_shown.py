@@ -4,14 +4,14 @@ from odoo import _, api, fields, models
 from odoo.exceptions import UserError
 
 
-class MailFailed(models.AbstractModel):
+class MailFailureShown(models.AbstractModel):
     """A record that shows why mails failed, with the buttons that help.
 
     What the buttons do is done to the mails: see :class:`MailMail`. A model that inherits this
     mixin says in ``_failed_mails`` which they are.
     """
 
-    _name = "mail.failed"
+    _name = "mail.failure.shown"
     _description = "Failure of a Mail"
 
     is_sender_refused = fields.Boolean(compute="_compute_cures")
