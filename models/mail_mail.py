@@ -116,7 +116,7 @@ class MailMail(models.Model):
     def send(self, auto_commit=False, raise_exception=False):
         """Send each server's mails on their own, whatever happens to the others'."""
         if not self.env["mail.routing"]._is_active():
-            mails = self.with_context(mail_delivery=Delivery())
+            mails = self.with_context(mail_delivery=Delivery(one_by_one=auto_commit))
             return super(MailMail, mails).send(
                 auto_commit=auto_commit, raise_exception=raise_exception
             )
@@ -133,6 +133,7 @@ class MailMail(models.Model):
                     )
         for mails, failure in groups:
             delivery = mails._delivery()
+            delivery.keeps_from |= auto_commit
             try:
                 if failure:
                     mails.with_context(lang=mails._authors_language())._fail(failure)
@@ -155,8 +156,8 @@ class MailMail(models.Model):
                 else:
                     # the mails that have no state yet stay in the queue
                     self.env.cr.rollback()
-                    server = delivery.server and delivery.server.name
-                    _logger.exception("The mails of server %s wait", server)
+                    server = delivery.server.name if delivery.server else "no server"
+                    _logger.exception("The mails of %s wait", server)
         return True
 
     def _delivery(self):
@@ -239,6 +240,8 @@ class MailMail(models.Model):
         for server_id, smtp_from, mail_ids in super()._split_by_mail_configuration():
             if delivery:
                 delivery.note_server(self.env, server_id)
+                # native has read them
+                delivery.keeps_from |= len(set(self.mapped("email_from"))) == 1
             yield server_id, smtp_from, mail_ids
 
     def action_explain_route(self):
@@ -595,14 +598,14 @@ class MailMail(models.Model):
         """Let nothing that was refused pass for sent, and take those who got it off a failure."""
         delivery = self._delivery()
         if not delivery or self.ids != [delivery.mail_id]:
-            if delivery and failure_type == "mail_smtp":  # native keeps the words on the mail only
+            if failure_type == "mail_smtp":  # native keeps the words on the mail only
                 failure_reason = failure_reason or self[:1].failure_reason
             result = super()._postprocess_sent_message(
                 success_pids, failure_reason=failure_reason, failure_type=failure_type
             )
             delivery = Delivery.of(self.env)
             if delivery:
-                delivery.mail_from = False  # the next mail may not come as far
+                delivery.forget_senders()
             return result
         words = {}
         if failure_type == "unknown":
