@@ -8,6 +8,7 @@ from . import (
     test_explain,
     test_facts,
     test_failed_mails,
+    test_failure_shown,
     test_faults,
     test_fetching,
     test_hostile,

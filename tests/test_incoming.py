@@ -6,6 +6,7 @@ from email.message import EmailMessage
 from email.utils import make_msgid
 from unittest.mock import patch
 
+from odoo.exceptions import AccessError, UserError
 from odoo.tests import tagged
 from odoo.tests.common import new_test_user
 from odoo.tools import mute_logger
@@ -694,6 +695,51 @@ class TestUnprocessed(IncomingCase):
         kept.action_retry()
         self.assertFalse(self.unprocessed())
         self.assertTrue(self.env["res.partner"].search([("name", "=", "Enquiry 1")]))
+
+    @mute_logger(*QUIET)
+    def test_the_reason_is_in_the_readers_language(self):
+        self.env["res.lang"]._activate_lang("zh_CN")
+        self.write_to(self.provider_a, "nobody@a.com", "Enquiry")
+        self.fetch()
+        kept = self.unprocessed()
+        self.assertIn("Choose the document", kept.reason)
+        told = kept.with_context(lang="zh_CN").reason
+        self.assertIn("请选择", told)
+        self.assertIn("No possible route", told, "Odoo's own words stay")
+
+    @mute_logger(*QUIET)
+    def test_its_document_is_chosen(self):
+        self.write_to(self.provider_a, "nobody@a.com", "Enquiry")
+        self.fetch()
+        kept = self.unprocessed()
+        wizard = self.env["mail.unprocessed.choose"].create({"mail_ids": [(6, 0, kept.ids)]})
+        with self.assertRaises(UserError):
+            wizard.action_choose()
+        wizard.document = self.of_a
+        told = wizard.action_choose()["params"]
+        self.assertEqual(told["type"], "success")
+        self.assertIn(self.of_a.name, told["message"])
+        self.assertFalse(self.unprocessed())
+        message = self.of_a.message_ids[0]
+        self.assertIn("What does it cost?", message.body)
+        self.assertEqual(message.author_id, self.customer)
+
+    @mute_logger(*QUIET)
+    def test_a_lead_is_made_of_it(self):
+        self.write_to(self.provider_a, "nobody@a.com", "Enquiry")
+        self.fetch()
+        kept = self.unprocessed()
+        if "crm.lead" not in self.env:
+            self.assertFalse(kept.can_become_lead)
+            with self.assertRaises(AccessError):
+                kept.action_make_lead()
+            return
+        self.assertTrue(kept.can_become_lead)
+        told = kept.action_make_lead()["params"]
+        self.assertIn("Enquiry", told["message"])
+        lead = self.env["crm.lead"].search([("name", "=", "Enquiry")])
+        self.assertEqual((lead.company_id, lead.email_normalized), (self.a, CUSTOMER))
+        self.assertFalse(self.unprocessed())
 
     @mute_logger(*QUIET)
     def test_retry_sends_nothing_itself(self):
