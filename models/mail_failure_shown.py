@@ -8,11 +8,15 @@ class MailFailureShown(models.AbstractModel):
     """A record that shows why mails failed, with the buttons that help.
 
     What the buttons do is done to the mails: see :class:`MailMail`. A model that inherits this
-    mixin says in ``_failed_mails`` which they are.
+    mixin says in ``_failed_mails`` which they are, and names the fields that tell it in
+    ``_failed_mails_by``.
     """
 
     _name = "mail.failure.shown"
     _description = "Failure of a Mail"
+
+    #: names of the fields that tell which mails they are
+    _failed_mails_by = ()
 
     is_sender_refused = fields.Boolean(compute="_compute_cures")
     can_be_retried = fields.Boolean(compute="_compute_cures")
@@ -22,6 +26,8 @@ class MailFailureShown(models.AbstractModel):
         """Give the mails that failed, of all these records; those that are still there."""
         raise NotImplementedError
 
+    @api.depends(lambda self: self._failed_mails_by)
+    @api.depends_context("uid")
     def _compute_cures(self):
         """Tell which buttons help; they are the administrator's alone."""
         self.update(

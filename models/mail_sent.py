@@ -13,6 +13,7 @@ class MailSent(models.Model):
     _description = "Sent Mail"
     _auto = False
     _order = "date desc, id desc"
+    _failed_mails_by = ("mail_id", "result")
     _rec_name = "subject"
     _depends = {
         "mail.mail": [

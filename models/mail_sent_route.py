@@ -84,7 +84,7 @@ class MailSentRoute(models.AbstractModel):
     )
 
     sent_header_from = fields.Char(
-        string="From",
+        string="Sent From",
         copy=False,
         readonly=True,
         prefetch=False,

@@ -90,7 +90,7 @@ class MailUnprocessed(models.Model):
         help="What its mailbox creates records of by now; Retry goes by this",
     )
     can_become_lead = fields.Boolean(compute="_compute_can_become_lead")
-    raw = fields.Binary(string="Message", attachment=True, readonly=True)
+    raw = fields.Binary(string="Original Message", attachment=True, readonly=True)
     raw_name = fields.Char(compute="_compute_raw_name")
     tries = fields.Integer(default=1, readonly=True)
 

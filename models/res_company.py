@@ -29,8 +29,8 @@ class ResCompany(models.Model):
         string="Email Domain",
         ondelete="restrict",
         index="btree_not_null",
-        help="The domain that mail of this company is sent from and answered to. Several companies"
-        " may share one.",
+        help="The alias domain that mail of this company is sent from and answered to. Several"
+        " companies may share one.",
     )
     reply_to_by_company = fields.Boolean(
         string="Mail Reply-To by Company",

@@ -129,8 +129,9 @@ _KNOWN = [
     )
 ]
 
-#: RFC 4954 6: 534 and 535 are about nothing but the login
-_LOGIN_REFUSED = re.compile(r"(?:\(|: )(53[45])[ ,-]")
+#: RFC 4954 6: 534 and 535 are about nothing but the login; where a failure was kept, its words are
+#: all of it, or stand behind a bracket or a colon
+_LOGIN_REFUSED = re.compile(r"(?:^|\(|[:：] ?)(53[45])[ ,-]")
 
 
 def recognise_refusal(code: int | None, reply: str | bytes) -> Refusal | None:

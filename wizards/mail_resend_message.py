@@ -6,6 +6,7 @@ from ..models.mail_failure_shown import done
 class MailResendMessage(models.TransientModel):
     _name = "mail.resend.message"
     _inherit = ["mail.resend.message", "mail.failure.shown"]
+    _failed_mails_by = ("notification_ids",)
 
     def _failed_mails(self):
         mails = self.notification_ids.mail_mail_id.exists()

@@ -34,6 +34,7 @@ class MailRouteExplain(models.TransientModel):
 
     _name = "mail.route.explain"
     _inherit = "mail.failure.shown"
+    _failed_mails_by = ("mail_id", "message_id")
     _description = "Explain a Mail Route"
 
     mail_id = fields.Many2one("mail.mail", ondelete="cascade")
@@ -126,10 +127,6 @@ class MailRouteExplain(models.TransientModel):
             words = [text for one in failed for text in (one.failure_reason, one.failure_help)]
             # several recipients fail for one reason
             wizard.sent_failure = "\n".join(dict.fromkeys(filter(None, words)))
-
-    @api.depends("mail_id", "message_id")
-    def _compute_cures(self):
-        return super()._compute_cures()
 
     def _failed_mails(self):
         mails = self.sent_ids.mail_id.exists()

@@ -59,6 +59,19 @@ odoo.__WOWL_DEBUG__.root.env.services.action.doAction(
     "mail_company_routing.action_mail_route_explain", {additionalContext: ids.explained}
 );
 """
+# What a click on the red envelope does
+SENDING_FAILURES = """
+odoo.__WOWL_DEBUG__.root.env.services.action.doAction(
+    "mail.mail_resend_message_action",
+    {additionalContext: {mail_message_to_resend: ids.failed_message}}
+);
+"""
+EXPLAIN_FAILURE = """
+odoo.__WOWL_DEBUG__.root.env.services.action.doAction(
+    "mail_company_routing.action_mail_route_explain",
+    {additionalContext: {default_message_id: ids.failed_message}}
+);
+"""
 # What "Preferences" in the user's menu does; on a phone that menu is two levels down
 PREFERENCES = """(async () => {
     const {action, orm, user} = odoo.__WOWL_DEBUG__.root.env.services;
@@ -132,6 +145,35 @@ SCREENS = (
         height=1100,
     ),
     Screen(
+        "route_explain_failure",
+        "action=mail_company_routing.action_mail_sent",
+        ".modal [name=sent_ids] .o_data_row",
+        DIALOG,
+        script=EXPLAIN_FAILURE,
+        height=1100,
+    ),
+    Screen(
+        "sending_failures",
+        "action=mail_company_routing.action_mail_sent",
+        ".modal [name=partner_ids] .o_data_row",
+        DIALOG,
+        script=SENDING_FAILURES,
+        height=880,
+    ),
+    Screen(
+        "first_steps",
+        "action=mail_company_routing.action_mail_routing_start",
+        ".o_mail_routing_start .o_data_row",
+        FORM,
+    ),
+    Screen(
+        "sent_form",
+        "action=mail_company_routing.action_mail_sent&model=mail.sent&view_type=form"
+        "&id={failed_sent}",
+        ".o_field_widget[name=failure_reason]",
+        FORM,
+    ),
+    Screen(
         "sent_list",
         "action=mail_company_routing.action_mail_sent",
         ":is(.o_data_row, .o_kanban_record)",
@@ -203,14 +245,14 @@ SCREENS = (
     Screen(
         "user_form",
         "action=base.action_res_users&model=res.users&view_type=form&id={user}",
-        ".tab-pane.active [name=alias_domain_id]",
+        ".tab-pane.active [name=outgoing_domain_ids] .o_data_row",
         FORM,
         clicks=(".o_notebook_headers a[name=preferences]",),
     ),
     Screen(
         "preferences",
         "action=mail.action_discuss",
-        ".modal [name=alias_domain_id]",
+        ".modal [name=outgoing_domain_ids] .o_data_row",
         (".modal-content",),
         script=PREFERENCES,
         login=USER_LOGIN,
@@ -219,8 +261,8 @@ SCREENS = (
     Screen(
         "unprocessed_list",
         "action=mail_company_routing.action_mail_unprocessed",
-        ".o_data_row",
-        (".o_main_navbar", *LIST),
+        ":is(.o_data_row, .o_kanban_record)",
+        (".o_main_navbar", *LIST, ".o_kanban_record:not(.o_kanban_ghost)"),
     ),
     Screen(
         "unprocessed_form",
@@ -374,6 +416,14 @@ class Showcase(OdooOffice):
             own = env.company.alias_domain_id
             own.catch_all = "yes"
             failed.send()
+            message = order.with_user(author).message_post(
+                body="When can you deliver?",
+                partner_ids=order.partner_id.ids,
+                message_type="comment",
+                subtype_xmlid="mail.mt_comment",
+                mail_server_id=strict.id,
+                force_send=True,
+            )
             own.catch_all = "default"
             strict.smtp_host = "smtp.exmail.qq.com"
             trading = env["res.company"].browse(self.ids["company"])
@@ -381,6 +431,8 @@ class Showcase(OdooOffice):
             user = env["res.users"].browse(self.ids["user"])
             self.ids.update(
                 failed=failed.id,
+                failed_message=message.id,
+                failed_sent=2 * message.notification_ids[:1].id,
                 explained={
                     "default_res_model": offer._name,
                     "default_res_id": offer.id,

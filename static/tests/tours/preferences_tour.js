@@ -34,7 +34,11 @@ tour.register("mail_company_routing.preferences", {test: true}, [
     {
         content: "Look for the domain",
         trigger: "[name=alias_domain_id] input",
-        run: "text c.com",
+        run() {
+            // The click that put the cursor there is counted already
+            this.$anchor.val("c.com");
+            this.$anchor[0].dispatchEvent(new InputEvent("input", {bubbles: true}));
+        },
     },
     {
         content: "Choose it",
