@@ -755,7 +755,6 @@ class TestUnprocessed(IncomingCase):
 
     @mute_logger(*QUIET)
     def test_retry_is_the_administrators(self):
-        from odoo.exceptions import AccessError
 
         self.write_to(self.provider_a, "nobody@a.com", "Enquiry 1")
         self.fetch()
@@ -811,7 +810,6 @@ class TestUnprocessed(IncomingCase):
         self.assertEqual(len(self.answers(self.of_b)), 1)
 
     def test_only_administrators_see_it(self):
-        from odoo.exceptions import AccessError
 
         with self.assertRaises(AccessError):
             self.env["mail.unprocessed"].with_user(self.ziying).search([])
