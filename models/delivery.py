@@ -79,6 +79,7 @@ class Delivery:
         self.mail_id = mail_id
         self.route = self.routes.get(mail_id)
         self.progress = self._taken[mail_id]
+        self.header_from = self.route.header_from if self.route else False
 
     def taken(self):
         """Give the ids of the mails that the server has taken for somebody."""
