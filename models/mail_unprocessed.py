@@ -80,6 +80,7 @@ class MailUnprocessed(models.Model):
         inverse="_inverse_reason",
         help="Why Odoo could not process the mail, and what to do, in your language",
     )
+    reason_line = fields.Char(string="Why", compute="_compute_reason")
     fetchmail_server_id = fields.Many2one(
         "fetchmail.server", string="Mailbox", ondelete="set null", readonly=True
     )
@@ -108,6 +109,7 @@ class MailUnprocessed(models.Model):
         for mail in self:
             told = (sentences.get(mail.reason_key), mail.reason_words)
             mail.reason = "\n".join(filter(None, told))
+            mail.reason_line = mail.reason.partition("\n")[0]
 
     def _inverse_reason(self):
         for mail in self:

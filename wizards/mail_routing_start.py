@@ -9,6 +9,11 @@ class MailRoutingStart(models.TransientModel):
 
     company_ids = fields.Many2many("res.company", compute="_compute_company_ids")
 
+    is_untouched = fields.Boolean(compute="_compute_is_untouched")
+
+    def _compute_is_untouched(self):
+        self.is_untouched = not self.env["mail.routing"]._is_active()
+
     @api.depends_context("uid")
     def _compute_company_ids(self):
         self.company_ids = self.env.user.company_ids

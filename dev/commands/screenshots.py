@@ -164,7 +164,7 @@ SCREENS = (
     Screen(
         "first_steps",
         "action=mail_company_routing.action_mail_routing_start",
-        ".o_mail_routing_start .o_data_row",
+        ".o_mail_routing_start :is(.o_data_row, .o_kanban_record)",
         FORM,
     ),
     Screen(
@@ -425,6 +425,7 @@ class Showcase(OdooOffice):
                 mail_server_id=strict.id,
                 force_send=True,
             )
+            env["mail.mail"].search([("mail_message_id", "=", message.id)]).send()
             own.catch_all = "default"
             strict.smtp_host = "smtp.exmail.qq.com"
             trading = env["res.company"].browse(self.ids["company"])
