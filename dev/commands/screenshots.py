@@ -113,33 +113,51 @@ class Screen:
     busy: bool = False
 
 
-FORM = (".o_control_panel", ".o_form_sheet > *", ".o_form_statusbar")
-LIST = (".o_control_panel", ".o_list_table")
+SETTINGS = "action=base_setup.action_general_configuration"
+SENT_MAILS = "action=mail_company_routing.action_mail_sent"
+UNPROCESSED = "action=mail_company_routing.action_mail_unprocessed"
+ALIAS_DOMAINS = "action=mail_company_routing.action_mail_alias_domain"
+OUTGOING = "action=base.action_ir_mail_server_list"
 
+BAR = (".o_main_navbar",)
+PANEL = (".o_control_panel",)
+FORM = (*PANEL, ".o_form_sheet > *", ".o_form_statusbar")
+LIST = (*PANEL, ".o_list_table")
 DIALOG = (".modal-content",)
+#: a row, on a phone a card
+ROW = ":is(.o_data_row, .o_kanban_record)"
+
+
+def view(action: str, view_type: str, model: str, record: str = "") -> str:
+    """Return the place of a view that is not an action's first."""
+    return f"{action}&model={model}&view_type={view_type}" + (f"&id={record}" if record else "")
+
+
+def field(name: str) -> str:
+    """Return the selector of a field of a form."""
+    return f".o_field_widget[name={name}]"
+
+
+def tab(name: str) -> tuple[str, ...]:
+    """Return the click that opens a tab of a form."""
+    return (f".o_notebook_headers a[name={name}]",)
+
 
 SCREENS = (
-    Screen(
-        "mailbox_setup",
-        "action=base_setup.action_general_configuration",
-        ".modal [name=plan] li",
-        DIALOG,
-        script=SET_UP,
-        height=880,
-    ),
+    Screen("mailbox_setup", SETTINGS, ".modal [name=plan] li", DIALOG, script=SET_UP, height=880),
     Screen(
         "mailbox_setup_running",
-        "action=base_setup.action_general_configuration",
+        SETTINGS,
         ".o_mail_mailbox_progress li[data-state=done]",
         DIALOG,
+        (".modal button[name=action_setup]",),
         script=RUN_SETUP,
-        clicks=(".modal button[name=action_setup]",),
         height=880,
         busy=True,
     ),
     Screen(
         "route_explain",
-        "action=mail_company_routing.action_mail_sent",
+        SENT_MAILS,
         ".modal .o_mail_route",
         DIALOG,
         script=EXPLAIN,
@@ -147,7 +165,7 @@ SCREENS = (
     ),
     Screen(
         "route_explain_failure",
-        "action=mail_company_routing.action_mail_sent",
+        SENT_MAILS,
         ".modal [name=sent_ids] .o_data_row",
         DIALOG,
         script=EXPLAIN_FAILURE,
@@ -155,7 +173,7 @@ SCREENS = (
     ),
     Screen(
         "sending_failures",
-        "action=mail_company_routing.action_mail_sent",
+        SENT_MAILS,
         ".modal [name=partner_ids] .o_data_row",
         DIALOG,
         script=SENDING_FAILURES,
@@ -169,34 +187,28 @@ SCREENS = (
     ),
     Screen(
         "sent_form",
-        "action=mail_company_routing.action_mail_sent&model=mail.sent&view_type=form"
-        "&id={failed_sent}",
-        ".o_field_widget[name=failure_reason]",
+        view(SENT_MAILS, "form", "mail.sent", "{failed_sent}"),
+        field("failure_reason"),
         FORM,
     ),
-    Screen(
-        "sent_list",
-        "action=mail_company_routing.action_mail_sent",
-        ":is(.o_data_row, .o_kanban_record)",
-        (*LIST, ".o_kanban_record:not(.o_kanban_ghost)"),
-    ),
+    Screen("sent_list", SENT_MAILS, ROW, (*LIST, ".o_kanban_record:not(.o_kanban_ghost)")),
     Screen(
         "sent_pivot",
-        "action=mail_company_routing.action_mail_sent&model=mail.sent&view_type=pivot",
+        view(SENT_MAILS, "pivot", "mail.sent"),
         ".o_pivot td",
-        (".o_control_panel", ".o_pivot table"),
+        (*PANEL, ".o_pivot table"),
     ),
     Screen(
         "failed_mail",
-        "action=mail.action_view_mail_mail&model=mail.mail&view_type=form&id={failed}",
+        view("action=mail.action_view_mail_mail", "form", "mail.mail", "{failed}"),
         ".tab-pane.active [name=failure_reason]",
         FORM,
-        clicks=(".o_notebook_headers a[name=failure_reason]",),
+        tab("failure_reason"),
     ),
     Screen("checkup", "action=mail_company_routing.action_mail_checkup", ".o_data_row", FORM),
     Screen(
         "settings",
-        "action=base_setup.action_general_configuration",
+        SETTINGS,
         "#mail_routing_settings",
         (
             "[name=external_email_server_default]",
@@ -206,71 +218,64 @@ SCREENS = (
     ),
     Screen(
         "outgoing_server_form",
-        "action=base.action_ir_mail_server_list&model=ir.mail_server&view_type=form&id={server}",
-        ".o_field_widget[name=sender_policy]",
+        view(OUTGOING, "form", "ir.mail_server", "{server}"),
+        field("sender_policy"),
         FORM,
     ),
     Screen(
         "outgoing_server_unused",
-        "action=base.action_ir_mail_server_list&model=ir.mail_server&view_type=form&id={unused}",
-        ".o_field_widget[name=routing_warning]",
+        view(OUTGOING, "form", "ir.mail_server", "{unused}"),
+        field("routing_warning"),
         (*FORM, ".alert"),
     ),
-    Screen("outgoing_server_list", "action=base.action_ir_mail_server_list", ".o_data_row", LIST),
+    Screen("outgoing_server_list", OUTGOING, ".o_data_row", LIST),
     Screen(
         "incoming_server_form",
-        "action=mail.action_email_server_tree&model=fetchmail.server&view_type=form&id={incoming}",
-        ".o_field_widget[name=company_id]",
+        view("action=mail.action_email_server_tree", "form", "fetchmail.server", "{incoming}"),
+        field("company_id"),
         FORM,
     ),
     Screen(
         "company_form",
-        "action=base.action_res_company_form&model=res.company&view_type=form&id={company}",
-        ".tab-pane.active [name=mail_server_ids] :is(.o_data_row, .o_kanban_record)",
+        view("action=base.action_res_company_form", "form", "res.company", "{company}"),
+        f".tab-pane.active [name=mail_server_ids] {ROW}",
         FORM,
-        clicks=(".o_notebook_headers a[name=email_routing]",),
+        tab("email_routing"),
     ),
-    Screen(
-        "alias_domain_list",
-        "action=mail_company_routing.action_mail_alias_domain",
-        ".o_data_row",
-        LIST,
-    ),
+    Screen("alias_domain_list", ALIAS_DOMAINS, ".o_data_row", LIST),
     Screen(
         "alias_domain_form",
-        "action=mail_company_routing.action_mail_alias_domain&model=mail.alias.domain"
-        "&view_type=form&id={domain}",
-        ".o_field_widget[name=reply_domain_id]",
+        view(ALIAS_DOMAINS, "form", "mail.alias.domain", "{domain}"),
+        field("reply_domain_id"),
         FORM,
     ),
     Screen(
         "user_form",
-        "action=base.action_res_users&model=res.users&view_type=form&id={user}",
+        view("action=base.action_res_users", "form", "res.users", "{user}"),
         ".tab-pane.active [name=outgoing_domain_ids] .o_data_row",
         FORM,
-        clicks=(".o_notebook_headers a[name=preferences]",),
+        tab("preferences"),
     ),
     Screen(
         "preferences",
         "action=mail.action_discuss",
         ".modal [name=outgoing_domain_ids] .o_data_row",
-        (".modal-content",),
+        DIALOG,
         script=PREFERENCES,
         login=USER_LOGIN,
         height=880,
     ),
     Screen(
         "unprocessed_list",
-        "action=mail_company_routing.action_mail_unprocessed",
+        UNPROCESSED,
         ":is(.o_data_row, .o_kanban_record)",
-        (".o_main_navbar", *LIST, ".o_kanban_record:not(.o_kanban_ghost)"),
+        (*BAR, *LIST, ".o_kanban_record:not(.o_kanban_ghost)"),
     ),
     Screen(
         "unprocessed_form",
-        "action=mail_company_routing.action_mail_unprocessed&model=mail.unprocessed"
-        "&view_type=form&id={unprocessed}",
-        ".o_field_widget[name=reason]",
-        (".o_main_navbar", *FORM),
+        view(UNPROCESSED, "form", "mail.unprocessed", "{unprocessed}"),
+        field("reason"),
+        (*BAR, *FORM),
     ),
 )
 

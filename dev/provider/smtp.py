@@ -37,7 +37,7 @@ from typing import Any
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from .imap import Imap
-from .mails import Account, Mail, Refusal, addresses
+from .mails import Account, Mail, Refusal, addresses, submit
 from .pop3 import Pop3
 from .rules import HOST, RULES, Rule, domain_of
 from .tls import write_certificates
@@ -413,7 +413,6 @@ class Provider:
         :raises smtplib.SMTPException: what the provider refuses.
         """
         account = self._accounts[login.lower()]
-        rcpts = [rcpts] if isinstance(rcpts, str) else list(rcpts)
         # Naming the client saves smtplib a look-up of this machine's name.
         where = {"host": HOST, "port": self.smtp_port, "local_hostname": "localhost"}
         client = (
@@ -425,12 +424,7 @@ class Provider:
             if self.tls == "starttls":
                 client.starttls(context=self.client_context())
             client.login(account.login, account.password)
-            if isinstance(message, Message):
-                return client.send_message(message, mail_from, rcpts)
-            if isinstance(message, bytes):
-                # smtplib fixes the line ends of text only; a bare LF ends no line in SMTP.
-                message = re.sub(rb"\r\n|\r|\n", b"\r\n", message)
-            return client.sendmail(mail_from, rcpts, message)
+            return submit(client, mail_from, rcpts, message)
 
     def fail(self, phase: str, action: str, *, times: int | None = 1, after: int = 0) -> None:
         """Break the next occurrences of an SMTP phase.
