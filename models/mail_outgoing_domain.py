@@ -70,12 +70,20 @@ class MailOutgoingDomain(models.Model):
             line.user_id.with_company(line.company_id).alias_domain_id = line.alias_domain_id
 
     @api.depends("alias_domain_id", "company_id", "user_id.email")
+    @api.depends_context("uid")
     def _compute_header_from(self):
+        self.header_from = False
+        if not self.check_access_rights("read", raise_exception=False):
+            return
         facts = self.env["mail.routing"]._get_facts()
-        for line in self:
+        # From may be the login of a server: whatever user and company a form brings along, a line
+        # is that of whom it is kept of, and for who may read it
+        readable = self._origin._filter_access_rules("read")
+        for line in self.filtered(lambda line: line._origin in readable):
+            user, company = line._origin.user_id, line._origin.company_id
             draft = Draft(
-                line.user_id.email_formatted or "",
-                company_id=line.company_id.id,
-                author=line.user_id._author_from(line.sudo().alias_domain_id),
+                user.email_formatted or "",
+                company_id=company.id,
+                author=user._author_from(line.sudo().alias_domain_id),
             )
             line.header_from = decide(draft, facts).header_from

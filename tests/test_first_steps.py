@@ -21,6 +21,7 @@ class TestFirstSteps(TwoCompaniesCase):
         admin = new_test_user(self.env, "start_admin", groups="base.group_system")
         admin.write({"company_ids": [(6, 0, self.b.ids)], "company_id": self.b.id})
         opened = self.env["mail.routing.start"].with_user(admin).action_open()
+        self.env.invalidate_all()  # the web client reads it in another request
         page = self.env["mail.routing.start"].with_user(admin).browse(opened["res_id"])
         self.assertEqual(page.company_ids, self.b)
         action = page.company_ids.action_open_email_routing()

