@@ -59,11 +59,24 @@ class MailOutgoingDomain(models.Model):
         )
 
     @api.depends("user_id.alias_domain_id", "company_id")
+    @api.depends_context("uid")
     def _compute_alias_domain_id(self):
-        for line in self:
-            user = line.user_id.with_company(line.company_id)
+        self.alias_domain_id = False
+        for line in self._that_are_kept():
+            user = line._origin.user_id.with_company(line._origin.company_id)
             # sudo: of a company that is not ticked in the switcher
             line.alias_domain_id = user.sudo().alias_domain_id.sudo(False)
+
+    def _that_are_kept(self):
+        """Give those of these lines that are not a form's invention, and may be read.
+
+        From may be the login of a server: whatever user and company a form brings along, a line is
+        about whom it is kept of.
+        """
+        if not self.check_access_rights("read", raise_exception=False):
+            return self.browse()
+        readable = self._origin._filter_access_rules("read")
+        return self.filtered(lambda line: line._origin and line._origin in readable)
 
     def _inverse_alias_domain_id(self):
         for line in self:
@@ -73,13 +86,8 @@ class MailOutgoingDomain(models.Model):
     @api.depends_context("uid")
     def _compute_header_from(self):
         self.header_from = False
-        if not self.check_access_rights("read", raise_exception=False):
-            return
         facts = self.env["mail.routing"]._get_facts()
-        # From may be the login of a server: whatever user and company a form brings along, a line
-        # is that of whom it is kept of, and for who may read it
-        readable = self._origin._filter_access_rules("read")
-        for line in self.filtered(lambda line: line._origin in readable):
+        for line in self._that_are_kept():
             user, company = line._origin.user_id, line._origin.company_id
             draft = Draft(
                 user.email_formatted or "",
