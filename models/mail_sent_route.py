@@ -83,12 +83,13 @@ class MailSentRoute(models.AbstractModel):
         help="The envelope sender that the mail was given to the server with",
     )
 
+    # the author's address, of whatever company: Sent Mails shows it to who may read the mail there
     sent_header_from = fields.Char(
         string="Sent From",
         copy=False,
         readonly=True,
         prefetch=False,
-        groups="base.group_system",
+        groups=fields.NO_ACCESS,
         help="The sender that the recipient saw, where that was kept",
     )
 
