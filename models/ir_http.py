@@ -1,4 +1,7 @@
 from odoo import models
+from odoo.http import request
+
+from .oauth import CONFIRMED
 
 
 class IrHttp(models.AbstractModel):
@@ -10,3 +13,13 @@ class IrHttp(models.AbstractModel):
         if self.env.user._is_system():
             info["mail_unprocessed_count"] = self.env["mail.unprocessed"].search_count([])
         return info
+
+    @classmethod
+    def _post_dispatch(cls, response):
+        """Lead back to Set Up a Mailbox, where it was that which asked for a provider's consent."""
+        result = super()._post_dispatch(response)
+        if request.httprequest.path in CONFIRMED and response.status_code in (302, 303):
+            back = request.env["mail.mailbox.setup"]._way_back(request.params.get("state"))
+            if back:
+                response.headers["Location"] = back
+        return result

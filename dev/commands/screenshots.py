@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import EmailMessage
 
@@ -18,6 +19,7 @@ from PIL import Image
 from dev.browser import Browser, BrowserError, chromium, find_browser
 from dev.commands.demo import SALES_LOGIN, OdooOffice, registry
 from dev.commands.story import CUSTOMER, DOMAIN, LOGIN, PASSWORD, new_provider
+from dev.dns_server import DnsServer
 from dev.odoo import OdooError, database, find_odoo
 from dev.odoo.web import Client, serving
 from dev.shared import MODULES, ROOT, Progress, ToolError, cache_dir, say
@@ -205,7 +207,27 @@ SCREENS = (
         FORM,
         tab("failure_reason"),
     ),
-    Screen("checkup", "action=mail_company_routing.action_mail_checkup", ".o_data_row", FORM),
+    Screen(
+        "checkup",
+        "action=mail_company_routing.action_mail_checkup",
+        ":is(.o_data_row, .o_kanban_record)",
+        FORM,
+    ),
+    Screen(
+        "checkup_records",
+        "action=mail_company_routing.action_mail_checkup",
+        ".o_mail_checkup_kind",
+        FORM,
+        clicks=("button[name=action_look_up]",),
+    ),
+    Screen(
+        "checkup_record",
+        "action=mail_company_routing.action_mail_checkup",
+        ".modal [name=record_paste]",
+        DIALOG,
+        clicks=("button[name=action_look_up]", "button[name=action_show_record]"),
+        height=880,
+    ),
     Screen(
         "settings",
         SETTINGS,
@@ -277,6 +299,22 @@ SCREENS = (
         field("reason"),
         (*BAR, *FORM),
     ),
+)
+
+
+#: what DNS says of the companies' domains
+RECORDS = (
+    'spf.mail.qq.com TXT "v=spf1 ip4:203.0.113.0/24 -all"',
+    '_spf.google.com TXT "v=spf1 ip4:192.0.2.0/24 ~all"',
+    "mxbiz1.qq.com A 203.0.113.1",
+    "mxbiz2.qq.com A 203.0.113.2",
+    f"{DOMAIN} MX 5 mxbiz1.qq.com",
+    f"{DOMAIN} MX 10 mxbiz2.qq.com",
+    f'{DOMAIN} TXT "v=spf1 include:spf.mail.qq.com ~all"',
+    f'_dmarc.{DOMAIN} TXT "v=DMARC1; p=none"',
+    "b.com MX 5 mxbiz1.qq.com",
+    "b.com MX 10 mxbiz2.qq.com",
+    'b.com TXT "v=spf1 include:_spf.google.com ~all"',
 )
 
 
@@ -386,6 +424,11 @@ class Showcase(OdooOffice):
             }
         )
         self.ids.update(server=restricted.id, unused=unused.id, incoming=mailbox.id)
+
+    def ask_dns(self, address):
+        """Have the check-up ask this DNS server."""
+        with self.environment() as env:
+            env["ir.config_parameter"].set_param("mail_company_routing.dns_server", address)
 
     def send_mails(self, provider):
         """Have mails sent, and one refused; they are older than the day of the pictures."""
@@ -508,6 +551,16 @@ class Showcase(OdooOffice):
         self.registry.signal_changes()
 
 
+@contextmanager
+def closing_dns(server: DnsServer) -> Iterator[DnsServer]:
+    """Serve DNS in the block."""
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
 # --- taking the pictures -------------------------------------------------------------------
 
 
@@ -600,10 +653,12 @@ def screenshots(names: Sequence[str]) -> int:
         database(MODULES) as name,
         new_provider(imap=True) as provider,
         new_provider(imap=True, delay=SLOW_SECONDS) as slow,
+        closing_dns(DnsServer(RECORDS)) as dns,
         registry(name) as pool,
     ):
         office = Showcase(pool, provider)
         office.slow = slow
+        office.ask_dns(dns.address)
         office.set_up(restrict_username=True, catch_all=False)
         office.send_mails(provider)
         office.receive_unprocessed(provider)

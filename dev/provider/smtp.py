@@ -149,6 +149,7 @@ class Provider:
         self.smtputf8 = smtputf8
         self.keep_data = keep_data
         self.quiet = quiet
+        self.trace = b""  # headers that it writes above a mail that it accepts
         self.smtp_host = self.imap_host = self.pop3_host = HOST
         self.smtp_port = self.imap_port = self.pop3_port = 0
         self.certificate: Path | None = None  # PEM, to be trusted; while started with TLS
@@ -618,7 +619,7 @@ class Provider:
         if self.keep_data:
             mailboxes = dict.fromkeys(filter(None, map(self.mailbox_of, mail.rcpt_tos)))
             for mailbox in mailboxes:
-                await self._put(mailbox, _with_return_path(mail))
+                await self._put(mailbox, self.trace + _with_return_path(mail))
         with self._changed:
             self._mails.append(mail)
             self._changed.notify_all()
