@@ -471,7 +471,7 @@ class Showcase(OdooOffice):
                 message_type="comment",
                 subtype_xmlid="mail.mt_comment",
                 mail_server_id=strict.id,
-                force_send=True,
+                force_send=False,
             )
             env["mail.mail"].search([("mail_message_id", "=", message.id)]).send()
             own.catch_all = "default"
