@@ -28,3 +28,11 @@ class TestFirstSteps(TwoCompaniesCase):
         self.assertEqual((action["res_model"], action["res_id"]), ("res.company", self.b.id))
         view = self.env["ir.ui.view"].browse(action["views"][0][0])
         self.assertIn('autofocus="autofocus"', view.get_combined_arch())
+
+    def test_the_list_of_apps_names_it_in_the_readers_language(self):
+        self.env["res.lang"]._activate_lang("zh_CN")
+        app = self.env.ref("base.module_mail_company_routing")
+        app._update_translations(["zh_CN"])
+        app = app.with_context(lang="zh_CN")
+        self.assertIn("邮件路由", app.shortdesc)
+        self.assertIn("服务商", app.summary)
