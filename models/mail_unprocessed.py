@@ -121,8 +121,8 @@ class MailUnprocessed(models.Model):
         return {
             "broken": _("Odoo's transaction broke while it was processed. Retry."),
             "no_route": _(
-                "Nobody in Odoo reads the address it was sent to: no alias has this name, the mail"
-                " answers no message, and its incoming server creates no records. Choose the"
+                "Nobody in Odoo reads the address it was sent to: no alias has this address, the"
+                " mail answers no message, and its incoming server creates no records. Choose the"
                 " document that it belongs to; or let its incoming server create records, then"
                 " retry."
             ),
