@@ -272,14 +272,6 @@ class ResCompany(models.Model):
                     )
                 )
 
-    def action_set_up_mailbox(self):
-        """Open Set Up a Mailbox for this company."""
-        self.ensure_one()
-        action = self.env["ir.actions.actions"]._for_xml_id(
-            "mail_company_routing.action_mail_mailbox_setup"
-        )
-        return {**action, "context": {"default_company_id": self.id}}
-
     def action_open_email_routing(self):
         """Open this company's page Email Routing."""
         self.ensure_one()

@@ -11,9 +11,8 @@ from unittest.mock import patch
 from odoo.tests.common import HttpCase, new_test_user, tagged
 from odoo.tools import mute_logger
 
-from ..dev.provider import Provider
-
 from ..dev.dns_server import DnsServer
+from ..dev.provider import Provider
 
 #: what Odoo's ChromeBrowser looks for, in its order
 BROWSERS = ("google-chrome", "chromium", "chromium-browser", "google-chrome-stable")
