@@ -13,6 +13,7 @@ from . import (
     ir_http,
     ir_mail_server,
     mail_message,
+    mail_failure_shown,
     mail_mail,
     mail_template,
     mail_delivery_note,
@@ -25,4 +26,5 @@ from . import (
     res_company,
     res_config_settings,
     res_users,
+    mail_outgoing_domain,
 )

@@ -20,6 +20,7 @@ from ..routing import (
 )
 from .fetch_session import Fetching, attempt, with_message_id
 from .mail_alias import LOOKUP, MEMO, AliasMemo, NoAlias
+from .mail_delivery_note import ReportOfUnknownMail
 from .mail_refusal import REFUSAL_HEADER, SEND_LATER
 
 _logger = logging.getLogger(__name__)
@@ -418,7 +419,7 @@ class MailThread(models.AbstractModel):
         if handled:
             return True
         if kind == "note" or kind == "suspect" and note._is_about_ours(headers, message_dict):
-            raise UserError(
+            raise ReportOfUnknownMail(
                 _(
                     "It says that a mail did not arrive, but not which one. Look for the mail that"
                     " it is about, correct the address, and send that again."
