@@ -25,6 +25,7 @@
         "views/res_company_views.xml",
         "views/res_config_settings_views.xml",
         "data/mail_provider_data.xml",
+        "data/ir_cron_data.xml",
     ],
     "uninstall_hook": "uninstall_hook",
     "images": ["static/description/route_explain.png"],

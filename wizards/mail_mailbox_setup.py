@@ -393,7 +393,8 @@ class MailMailboxSetup(models.TransientModel):
         if outgoing:
             outgoing.write(values)
         else:
-            outgoing = outgoing.create({"name": self.email, **values})
+            limits = {name: self.provider_id[name] for name in ("max_per_minute", "max_per_day")}
+            outgoing = outgoing.create({"name": self.email, **limits, **values})
         self._fill_in(outgoing, "smtp_pass", password)
         incoming = self._make_incoming(password)
         self._make_options()
