@@ -15,7 +15,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+# not this folder, whose odoo/ is no Odoo
+sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from dev.shared import (  # noqa: E402
     REQUIREMENTS,
@@ -31,19 +32,19 @@ PYTHONS = ((3, 11), (3, 10))
 
 # What to type -> module of dev/ and its first arguments
 TARGETS = {
-    "demo": ("dev.demo", "demo"),
-    "serve": ("dev.demo", "serve"),
-    "test": ("dev.test", "test"),
-    "test-truth": ("dev.test", "test-truth"),
-    "test-apps": ("dev.test_apps",),
-    "test-native": ("dev.test", "test-native"),
-    "test-mailserver": ("dev.test_mailserver",),
-    "test-browser": ("dev.test_browser",),
-    "test-chaos": ("dev.test_chaos",),
-    "lint": ("dev.lint",),
-    "bench": ("dev.bench",),
-    "screenshots": ("dev.screenshots",),
-    "clean": ("dev.odoo_env", "clean"),
+    "demo": ("dev.commands.demo", "demo"),
+    "serve": ("dev.commands.demo", "serve"),
+    "test": ("dev.commands.test", "test"),
+    "test-truth": ("dev.commands.test", "test-truth"),
+    "test-apps": ("dev.commands.test_apps",),
+    "test-native": ("dev.commands.test", "test-native"),
+    "test-mailserver": ("dev.commands.test_mailserver",),
+    "test-browser": ("dev.commands.test_browser",),
+    "test-chaos": ("dev.commands.test_chaos",),
+    "lint": ("dev.commands.lint",),
+    "bench": ("dev.bench.compare",),
+    "screenshots": ("dev.commands.screenshots",),
+    "clean": ("dev.odoo.databases", "clean"),
 }
 
 

@@ -28,7 +28,7 @@ from contextlib import contextmanager, suppress
 
 import websocket
 
-from dev.odoo_env import workdir
+from dev.odoo import workdir
 from dev.shared import Progress, cache_dir, locked
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

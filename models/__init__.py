@@ -1,5 +1,6 @@
 from . import (
     mail_routing_fact,
+    mail_failure,
     mail_routing,
     mail_routing_draft,
     mail_sent_route,

@@ -1,6 +1,3 @@
-import contextlib
-import dataclasses
-import re
 import smtplib
 from email.policy import EmailPolicy
 
@@ -22,21 +19,21 @@ from ..routing import (
 from ..routing.headers import (
     fold_breaks,
     is_header_name,
+    safe_header,
     safe_mime_type,
     safe_text,
-    safe_value,
+    strange_header,
 )
+from ..smtp import SmtpSession, UnsafeHeader
 from .credentials import can_be_sent, smtp_login
-from .smtp_session import Delivery, Sent, UnsafeHeader
+from .delivery import Delivery
+from .mail_failure import replies_of
 
 #: where ``_find_mail_server`` is native's or ours
 _OWN_MODULES = tuple(
     ["odoo", "addons", addon]
     for addon in ("base", "mail", "microsoft_outlook", "google_gmail", __name__.split(".")[2])
 )
-#: the document in a Message-Id that ``tools.generate_tracking_message_id`` made
-_TRACKED_DOCUMENT = re.compile(r"-openerp-(\d+)-([\w.]+)@")
-
 #: what ``build_email`` takes, in its order
 _BUILD_ARGUMENTS = (
     "email_from",
@@ -66,13 +63,6 @@ _HEADERS = {
     "message_id": "Message-Id",
     "references": "References",
 }
-
-
-class ExplainedDeliveryException(MailDeliveryException):
-    """A delivery that failed, in sentences people can act on (shown as the failure reason)."""
-
-    def __str__(self):
-        return "\n".join(str(arg) for arg in self.args if arg)
 
 
 class _Probe(list):
@@ -253,25 +243,31 @@ class IrMailServer(models.Model):
     def connect(self, host=None, *args, mail_server_id=None, **kwargs):
         """Let a caller who names no server get the one that the decision picks.
 
-        The connection remembers its server in ``mail_server_id``; None: given by ``host``, or the
-        one of the configuration file.
+        :return: :class:`~..smtp.SmtpSession`, which knows its server; native's own connection
+            while nothing asks for more than native; None in Odoo's test mode
         """
+        active = self.env["mail.routing"]._is_active()
         delivery = Delivery.of(self.env)
         named = bool(mail_server_id)
-        if not (named or host or delivery) and self.env["mail.routing"]._is_active():
-            route = self._route(self._draft_of(str(kwargs.get("smtp_from") or "")))
-            mail_server_id = route.server.id
+        if active and not (named or host or delivery):
+            routing = self.env["mail.routing"]
+            draft = routing._draft_of_sender(str(kwargs.get("smtp_from") or ""))
+            mail_server_id = routing._route(draft).server.id
         try:
             connection = super().connect(host, *args, mail_server_id=mail_server_id, **kwargs)
         except (smtplib.SMTPException, OSError) as error:
             if not (delivery and delivery.queued):
                 raise  # Test Connection and others have words of their own for it
-            explainer = self._in_authors_language()
-            raise explainer._explained_connection(error, delivery.server) from error
-        if connection:
-            connection.mail_server_id = mail_server_id or None
-            connection.mail_server_named = named
-        return connection
+            failure = self.env["mail.failure"]._in_authors_language()
+            raise failure._no_connection(error, delivery.server) from error
+        if not (connection and active):
+            return connection
+        return SmtpSession(
+            connection,
+            server_id=mail_server_id or None,
+            named=named,
+            check_headers=strange_header,
+        )
 
     def _smtp_login(self, connection, smtp_user, smtp_password):
         """Log in with letters of any script, and let no text carry what was sent."""
@@ -300,10 +296,10 @@ class IrMailServer(models.Model):
             return super().build_email(*args, **kwargs)
         kwargs.update(zip(_BUILD_ARGUMENTS, args, strict=False))
         for argument in _HEADERS.keys() & kwargs.keys():
-            kwargs[argument] = _safe(_HEADERS[argument], kwargs[argument])
+            kwargs[argument] = safe_header(_HEADERS[argument], kwargs[argument])
         if kwargs.get("headers"):
             kwargs["headers"] = {
-                name: _safe(name, value)
+                name: safe_header(name, value)
                 for name, value in kwargs["headers"].items()
                 if is_header_name(name)
             }
@@ -319,11 +315,12 @@ class IrMailServer(models.Model):
     def send_email(self, message, mail_server_id=None, *args, **kwargs):
         """Decide the route of a mail that is sent directly, and explain a refusal."""
         elsewhere = args or kwargs.get("smtp_server") or kwargs.get("smtp_session")
+        routing = self.env["mail.routing"]
         sender = self
-        if self.env["mail.routing"]._is_active():
+        if routing._is_active():
             fold_breaks(message)
             if not elsewhere:
-                route = self._route(self._draft(message, mail_server_id))
+                route = routing._route(routing._draft_of_message(message, mail_server_id))
                 sender = self.with_context(mail_delivery=Delivery(route.server, route=route))
         session = kwargs.get("smtp_session")
         delivery = Delivery.of(sender.env)
@@ -337,14 +334,13 @@ class IrMailServer(models.Model):
             )
         except MailDeliveryException as error:
             raise sender._failure(error, error.__context__, session, mail_server_id) from error
-        if delivery and delivery.error and not result:
-            # another addon has swallowed it on its way here
-            if isinstance(delivery.error, smtplib.SMTPServerDisconnected):
-                raise delivery.error
-            error = MailDeliveryException(_("Mail Delivery Failed"), str(delivery.error))
-            raise sender._failure(
-                error, delivery.error, session, mail_server_id
-            ) from delivery.error
+        swallowed = delivery and not result and delivery.progress.error
+        if swallowed:
+            # another addon has done it, on its way here
+            if isinstance(swallowed, smtplib.SMTPServerDisconnected):
+                raise swallowed
+            error = MailDeliveryException(_("Mail Delivery Failed"), str(swallowed))
+            raise sender._failure(error, swallowed, session, mail_server_id) from swallowed
         return result
 
     @api.model
@@ -354,20 +350,26 @@ class IrMailServer(models.Model):
         :param error: the exception native raised
         :param cause: what had happened, as smtplib tells it
         """
-        self._reset_session(smtp_session, cause)
         delivery = Delivery.of(self.env)
         queued = delivery and delivery.queued
+        if queued and delivery.session:
+            if isinstance(cause, smtplib.SMTPSenderRefused) and cause.smtp_code == 421:
+                # the end of the session (RFC 5321 3.8), not this mail's
+                raise smtplib.SMTPServerDisconnected(str(cause)) from cause
+            delivery.session.reset()
         if queued and self._is_for_others_too(cause):
-            delivery.refuse(cause.recipients)
-            delivery.error = None
+            delivery.progress.refused.update(cause.recipients)
+            delivery.progress.error = None
             return AssertionError(self.NO_VALID_RECIPIENT)  # native then tries the next recipient
-        explainer = self._in_authors_language()
+        failure = self.env["mail.failure"]._in_authors_language()
         if isinstance(cause, UnsafeHeader):
-            explained = explainer._explained_header(error, cause)
+            explained = failure._unsafe_header(error, cause)
         else:
             server = self._server_of_session(smtp_session, mail_server_id)
-            explained = explainer._explained(error, cause, server)
-        return delivery.failed(explained) if queued else explained
+            explained = failure._refused(error, cause, server)
+        if queued:
+            delivery.progress.error = explained
+        return explained
 
     @api.model
     def _is_for_others_too(self, cause):
@@ -385,45 +387,28 @@ class IrMailServer(models.Model):
             messages > 1
             and not delivery.raises
             and not any(
-                code == 421 or recognise_refusal(code, words) for code, words in _replies(cause)
+                code == 421 or recognise_refusal(code, words) for code, words in replies_of(cause)
             )
         )
 
-    @api.model
-    def _reset_session(self, smtp_session, cause):
-        """Leave a session that others' mails will use as if the refused mail had not been.
-
-        ``smtplib`` sends no RSET after a refused DATA, so the next mail would meet "nested MAIL
-        command"; and a 421 to MAIL is the end of the session (RFC 5321 3.8), not this mail's.
-        """
-        delivery = Delivery.of(self.env)
-        if not (smtp_session and delivery and delivery.queued):
-            return
-        if isinstance(cause, smtplib.SMTPSenderRefused) and cause.smtp_code == 421:
-            raise smtplib.SMTPServerDisconnected(str(cause)) from cause
-        with contextlib.suppress(smtplib.SMTPException):
-            smtp_session.rset()
-
     def _prepare_email_message(self, message, smtp_session):
         """Carry the route out: From, Return-Path and MAIL FROM of this message."""
-        sent = Sent.of(self.env)
-        if not self.env["mail.routing"]._is_active():
-            prepared = super()._prepare_email_message(message, smtp_session)
-            if sent:
-                sent.mail_from = prepared[0]
-            return prepared
+        routing = self.env["mail.routing"]
         delivery = Delivery.of(self.env)
+        active = routing._is_active()
         route = delivery.route if delivery else None
-        if route is None:
-            route = self._route(self._draft_of_session(message, smtp_session))
-        self._apply_route(message, route)
-        with _without_sender(smtp_session):
-            mail_from, smtp_to_list, message = super()._prepare_email_message(message, smtp_session)
-        if route.restricted:
-            self._apply_route(message, route)  # another addon may have had its own idea meanwhile
-        mail_from = route.mail_from or mail_from
-        if sent:
-            sent.mail_from = mail_from
+        if active:
+            if route is None:
+                route = routing._route(routing._draft_of_session(message, smtp_session))
+            self._apply_route(message, route)
+        mail_from, smtp_to_list, message = super()._prepare_email_message(message, smtp_session)
+        if active:
+            if route.restricted:
+                # another addon may have had its own idea meanwhile
+                self._apply_route(message, route)
+            mail_from = route.mail_from or mail_from
+        if delivery:
+            delivery.mail_from = mail_from
         return mail_from, smtp_to_list, message
 
     @api.model
@@ -460,91 +445,10 @@ class IrMailServer(models.Model):
             _set_mailbox(message, "Reply-To", route.reply_to_header())
 
     @api.model
-    def _draft(self, message, mail_server_id=None) -> Draft:
-        """Read the draft of a message that is built already.
-
-        :param message: ``email.message.EmailMessage``, as ``build_email`` makes it
-        :param mail_server_id: a server the caller names
-        """
-        routing = self.env["mail.routing"]
-        document = _TRACKED_DOCUMENT.search(str(message["Message-Id"] or ""))
-        email_from = str(message["From"] or "")
-        reply_to = str(message["Reply-To"] or "")
-        # ``build_email`` writes From where the caller gave none
-        given = parse_mailbox(reply_to).address.lower() != parse_mailbox(email_from).address.lower()
-        return_path = ascii_address(str(message["Return-Path"] or ""))
-        (draft,) = routing._drafts_of(
-            [
-                {
-                    "model": document[2] if document else None,
-                    "res_id": int(document[1]) if document else None,
-                    "email_from": email_from,
-                    "mail_server_id": mail_server_id,
-                    "reply_to": reply_to if given else "",
-                }
-            ]
-        )
-        invented = return_path.lower() in routing._get_facts().invented_return_paths
-        return dataclasses.replace(draft, return_path="" if invented else return_path)
-
-    @api.model
-    def _draft_of(self, email_from, author_id=None) -> Draft:
-        """Give the draft of a mail of which no more is known than its sender.
-
-        :param author_id: id of the partner who writes it, where that is known
-        """
-        routing = self.env["mail.routing"]
-        row = {"email_from": email_from, "author_id": author_id}
-        ((company_id, rule),) = routing._companies_of([row])
-        address = parse_mailbox(email_from).address.lower()
-        author = routing._author(address, company_id, author_id)
-        return Draft(email_from, company_id=company_id, company_rule=rule, author=author)
-
-    @api.model
-    def _draft_of_session(self, message, smtp_session) -> Draft:
-        """Read the draft of a message for a session that somebody else opened."""
-        server_id = getattr(smtp_session, "mail_server_id", None)
-        if isinstance(server_id, int):
-            server = self._server_fact(server_id)
-        else:
-            user = getattr(smtp_session, "user", None)
-            user = user if isinstance(user, str) else ""
-            from_filter = getattr(smtp_session, "from_filter", None)
-            host = getattr(smtp_session, "_host", None)
-            server = Server(
-                id=None,
-                name=host if isinstance(host, str) else _("the mail server"),
-                sender_address=ascii_address(user),
-                has_username=bool(user),
-                from_filter=from_filter if isinstance(from_filter, str) else "",
-            )
-        named = getattr(smtp_session, "mail_server_named", True)
-        return dataclasses.replace(
-            self._draft(message, server.id if named is True else None),
-            server=server,
-            server_named=named is True,
-        )
-
-    @api.model
     def _server_fact(self, mail_server_id) -> Server:
         """Give a server's fact, an archived one's too."""
         known = self.env["mail.routing"]._get_facts().server.get(mail_server_id)
         return known or self.sudo().browse(mail_server_id)._routing_fact()
-
-    @api.model
-    def _route(self, draft: Draft):
-        """Decide; a mail that no server may send fails with the sentence that says why."""
-        routing = self.env["mail.routing"]
-        route = routing._decide(draft)
-        if route.failure:
-            raise ExplainedDeliveryException(
-                _("Mail Delivery Failed"), routing._sentence(route.failure)
-            )
-        return route
-
-    # ------------------------------------------------------------
-    # Failures
-    # ------------------------------------------------------------
 
     @api.model
     def _server_of_session(self, smtp_session, mail_server_id) -> Server:
@@ -552,121 +456,12 @@ class IrMailServer(models.Model):
         delivery = Delivery.of(self.env)
         if delivery and delivery.queued:
             return delivery.server  # as it was then: it may have been deleted meanwhile
-        mail_server_id = getattr(smtp_session, "mail_server_id", None) or mail_server_id
-        if isinstance(mail_server_id, int) and mail_server_id:
+        if isinstance(smtp_session, SmtpSession):
+            mail_server_id = smtp_session.server_id or mail_server_id
+        if mail_server_id:
             return self._server_fact(mail_server_id)
         facts = self.env["mail.routing"]._get_facts()
         return facts.servers[0] if len(facts.servers) == 1 else facts.config_server
-
-    @api.model
-    def _explained(self, error, cause, server: Server):
-        """Add server and cure to a refusal, after the provider's own words.
-
-        :param error: the exception native raised
-        :param cause: the one that holds the provider's reply
-        :return: the exception to raise; ``error`` itself where there is nothing to add
-        """
-        cure = self._cure(cause, str(error.args[-1:]), server)
-        if not self.env["mail.routing"]._is_active():
-            return ExplainedDeliveryException(*error.args, cure) if cure else error
-        label = self._server_label(server)
-        if isinstance(cause, smtplib.SMTPRecipientsRefused):
-            mails = self.env["mail.mail"]
-            refused = cause.recipients
-            words = "\n".join(mails._refusal_sentence(key, *refused[key]) for key in refused)
-            cure = cure or mails._refusal_cure(refused)
-        else:
-            words = "\n".join(words_of_reply(*reply) for reply in _replies(cause))
-        if not words:
-            # native's own words, which name no server of the queue
-            return ExplainedDeliveryException(*error.args, cure or _("The server was %s.", label))
-        told = _("%(server)s refused this mail: %(words)s", server=label, words=words)
-        return ExplainedDeliveryException(error.args[0], told, cure)
-
-    @api.model
-    def _explained_header(self, error, cause):
-        """Say why a mail with a header that would make another one is not sent."""
-        return ExplainedDeliveryException(
-            error.args[0],
-            _(
-                "This mail was not sent: one of its values would make a header of its own, %s."
-                " Take the line breaks out of its subject, names and addresses, then retry.",
-                cause,
-            ),
-        )
-
-    @api.model
-    def _cure(self, cause, text, server: Server, mail_from=None):
-        """Give the sentence that helps, ``""`` where the reply is not known.
-
-        :param cause: the smtplib exception, if there is one
-        :param text: the reply as it was reported, where there is no exception
-        :param mail_from: the envelope sender that was refused; settings may have changed since
-        """
-        facts = self.env["mail.routing"]._get_facts()
-        for code, reply in _replies(cause) or [(None, text)]:
-            refusal = recognise_refusal(code, reply)
-            if refusal:
-                login_address = server.sender_address if is_restricted(server, facts) else ""
-                return refusal.cure(
-                    server.name,
-                    login_address=login_address,
-                    mail_from=mail_from,
-                    translate=self.env["mail.routing"]._translate,
-                )
-        return ""
-
-    @api.model
-    def _cures_of(self, failures):
-        """Give what helps against failures that were kept, in the language of this environment.
-
-        The servers of all are looked up at once.
-
-        :param failures: (reason, server, MAIL FROM) of each: why the mail failed, as it was kept;
-            record of the server that it was given to, empty where that is not known; the envelope
-            sender that it was given with, if it came that far
-        :return: list of sentences, in the same order; ``""`` where the reason is not known, or
-            says it already
-        """
-        failures = [
-            (reason if recognise_refusal(None, reason or "") else "", server.id, mail_from or "")
-            for reason, server, mail_from in failures
-        ]
-        # sudo: the names of servers that may not be read are left out below
-        server_ids = {server_id for reason, server_id, _mail_from in failures if reason}
-        known = self.env["mail.routing"]._get_facts().server
-        facts = {server_id: known[server_id] for server_id in server_ids if server_id in known}
-        # archived ones, and some that are gone
-        others = self.sudo().browse(server_ids - {False, *facts}).exists()
-        facts.update((server.id, server._routing_fact()) for server in others)
-        readable = set(self.browse(facts)._that_may_be_read().ids)
-        return [
-            reason
-            and self._kept_cure(
-                reason, facts.get(server_id), mail_from, readable=server_id in readable
-            )
-            for reason, server_id, mail_from in failures
-        ]
-
-    @api.model
-    def _kept_cure(self, reason, server, mail_from, *, readable):
-        """Give what helps against one failure that was kept.
-
-        :param reason: one that is known
-        :param server: its :class:`~..routing.Server`, None where that is not known
-        :param readable: whether whoever asks may read that server
-        """
-        unknown = Server(id=None, name=_("the mail server"))
-        server = server or unknown
-        cure = self._cure(None, reason, server, mail_from)
-        if cure in reason:
-            return ""
-        if server.id and not readable:
-            # what helps is anybody's, which server it was is the administrator's
-            server = dataclasses.replace(server, name=unknown.name)
-            cure = self._cure(None, reason, server, mail_from)
-            cure = cure.replace(server.sender_address, "…") if server.sender_address else cure
-        return cure
 
     def _may_be_read(self):
         """Tell whether whoever asks may read these servers; of none, whether he may read any."""
@@ -683,41 +478,6 @@ class IrMailServer(models.Model):
             return self.browse()
         return self._filter_access_rules("read") if self else self
 
-    @api.model
-    def _in_authors_language(self):
-        """Speak the language of whoever wrote the mail that is being sent: he reads the failure.
-
-        The queue's own user may well have another one.
-        """
-        delivery = Delivery.of(self.env)
-        mail_ids = delivery.mail_ids() if delivery else ()
-        lang = self.env["mail.mail"].browse(mail_ids[:1])._authors_language()
-        return self.with_context(lang=lang)
-
-    @api.model
-    def _server_label(self, server: Server):
-        """Name a server and its company, for a failure."""
-        company = self.env["res.company"].sudo().browse(server.company_id or ()).name
-        return f"{server.name} ({company})" if company else server.name
-
-    @api.model
-    def _explained_connection(self, error, server: Server):
-        """Say which server could not be used, in its own words, and what helps."""
-        words = words_of(error)
-        cure = self._cure(error, words, server)
-        if not cure and isinstance(error, UserError):
-            cure = _("Check the settings of this outgoing mail server, then retry.")
-        elif not cure:
-            cure = _("Check host, port and encryption of this outgoing mail server, then retry.")
-        return ExplainedDeliveryException(
-            _(
-                "%(server)s cannot be used: %(error)s",
-                server=self._server_label(server),
-                error=words,
-            ),
-            cure,
-        )
-
     # ------------------------------------------------------------
     # Test Connection
     # ------------------------------------------------------------
@@ -731,7 +491,9 @@ class IrMailServer(models.Model):
                     IrMailServer, server.with_context(mail_test_connection=True)
                 ).test_smtp_connection()
             except UserError as error:
-                cure = server._cure(error.__context__, str(error), server._routing_fact())
+                cure = self.env["mail.failure"]._cure(
+                    error.__context__, str(error), server._routing_fact()
+                )
                 if not cure:
                     raise
                 raise UserError(_("%(error)s\n\n%(cure)s", error=error, cure=cure)) from error
@@ -741,19 +503,18 @@ class IrMailServer(models.Model):
         if not self.env.context.get("mail_test_connection"):
             return super()._get_test_email_addresses()
         user = self.env.user
-        draft = self._draft_of(user.email_formatted or "", user.partner_id.id)
-        route = self.env["mail.routing"]._decide(draft)
+        routing = self.env["mail.routing"]
+        sender = user.email_formatted or "", user.partner_id.id
+        route = routing._decide(routing._draft_of_sender(*sender))
         if self.company_id and (not route.server or route.server.id != self.id):
-            draft = self.with_company(self.company_id)._draft_of(
-                user.email_formatted or "", user.partner_id.id
-            )
-            route = self.env["mail.routing"]._decide(draft)
+            own = routing.with_company(self.company_id)
+            route = routing._decide(own._draft_of_sender(*sender))
         if not route.server or route.server.id != self.id:
             company_id = (self.company_id or self.env.company).id
-            author = self.env["mail.routing"]._author(
+            author = routing._author(
                 (user.email_normalized or "").lower(), company_id, user.partner_id.id
             )
-            route = self._route(
+            route = routing._route(
                 Draft(
                     email_from=user.email_formatted or "",
                     company_id=company_id,
@@ -776,57 +537,3 @@ def _set_mailbox(message, name, header):
         return
     # a message of the old policy would encode the address along with the name
     message[name] = header if isinstance(message.policy, EmailPolicy) else header.encoded
-
-
-@contextlib.contextmanager
-def _without_sender(smtp_session):
-    """Let a session forget in the block for whom it was opened.
-
-    Native gives every mail of a session the From that the session was opened for.
-    """
-    if smtp_session is None:  # in Odoo's test mode
-        yield
-        return
-    former = getattr(smtp_session, "smtp_from", None)
-    smtp_session.smtp_from = None
-    try:
-        yield
-    finally:
-        smtp_session.smtp_from = former
-
-
-def words_of(error):
-    """Give the words of a mail server, or of the network, that an exception carries."""
-    replies = [words_of_reply(*reply) for reply in _replies(error)]
-    if replies:
-        return "\n".join(replies)
-    # imaplib and poplib hand over what they were told as bytes
-    told = [arg for arg in error.args if isinstance(arg, bytes)]
-    return "\n".join(map(_text, told)) or str(error) or type(error).__name__
-
-
-def words_of_reply(code, words):
-    """Give a server's reply as people read it."""
-    return f"{code} {_text(words)}"
-
-
-def _text(words):
-    return words.decode("utf-8", "replace") if isinstance(words, bytes) else str(words)
-
-
-def _replies(cause):
-    """List the (code, reply) that an smtplib exception carries."""
-    if isinstance(cause, smtplib.SMTPRecipientsRefused):
-        return list(cause.recipients.values())
-    if isinstance(cause, smtplib.SMTPResponseException):
-        return [(cause.smtp_code, cause.smtp_error)]
-    return []
-
-
-def _safe(name, value):
-    """Give a value of a header, or a list of them, so that it stays one header."""
-    if isinstance(value, str):
-        return safe_value(name, value)
-    if isinstance(value, list | tuple):
-        return [part for part in (_safe(name, part) for part in value) if part]
-    return value

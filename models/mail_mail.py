@@ -13,9 +13,9 @@ from odoo.service.model import MAX_TRIES_ON_CONCURRENCY_FAILURE, PG_CONCURRENCY_
 from odoo.tools import email_normalize_all, email_split_and_format, split_every
 
 from ..routing import decide, is_restricted, recognise_refusal
-from .ir_mail_server import ExplainedDeliveryException, words_of_reply
+from .delivery import Delivery, key
+from .mail_failure import ExplainedDeliveryException
 from .mail_message import without_ours
-from .smtp_session import Delivery, Sent, SessionWatch, key
 
 _logger = logging.getLogger(__name__)
 
@@ -125,7 +125,10 @@ class MailMail(models.Model):
     def send(self, auto_commit=False, raise_exception=False):
         """Send each server's mails on their own, whatever happens to the others'."""
         if not self.env["mail.routing"]._is_active():
-            return super().send(auto_commit=auto_commit, raise_exception=raise_exception)
+            mails = self.with_context(mail_delivery=Delivery())
+            return super(MailMail, mails).send(
+                auto_commit=auto_commit, raise_exception=raise_exception
+            )
         if auto_commit:
             groups = self._groups_of_queue()
         else:
@@ -166,8 +169,9 @@ class MailMail(models.Model):
         return True
 
     def _delivery(self):
-        """Give the :class:`~.smtp_session.Delivery` that these mails are part of, if any."""
-        return Delivery.of(self.env)
+        """Give the queue's :class:`~.delivery.Delivery` that these mails are part of, if any."""
+        delivery = Delivery.of(self.env)
+        return delivery if delivery and delivery.queued else None
 
     # ------------------------------------------------------------
     # Routes
@@ -189,9 +193,7 @@ class MailMail(models.Model):
             for batch_ids in split_every(batch_size, mail_ids):
                 batch = {mail_id: routes[mail_id] for mail_id in batch_ids}
                 delivery = Delivery(server, batch, queued=True)
-                mails = self.browse(batch_ids).with_context(
-                    mail_delivery=delivery, mail_sent=server and Sent(server.id, server.name)
-                )
+                mails = self.browse(batch_ids).with_context(mail_delivery=delivery)
                 yield mails, routes[batch_ids[0]].failure
 
     def _groups_of_queue(self):
@@ -239,11 +241,14 @@ class MailMail(models.Model):
 
     def _split_by_mail_configuration(self):
         """The mails of one server, as ``send`` hands them over, are one session's."""
-        delivery = self._delivery()
-        if delivery is None:
-            yield from super()._split_by_mail_configuration()
-        else:
+        delivery = Delivery.of(self.env)
+        if delivery and delivery.queued:
             yield delivery.server.id or False, False, self.ids
+            return
+        for server_id, smtp_from, mail_ids in super()._split_by_mail_configuration():
+            if delivery:
+                delivery.note_server(self.env, server_id)
+            yield server_id, smtp_from, mail_ids
 
     def action_explain_route(self):
         """Open the explanation of this mail's route."""
@@ -276,8 +281,8 @@ class MailMail(models.Model):
         if isinstance(reason, Exception) and not isinstance(reason, ExplainedDeliveryException):
             delivery = self._delivery()
             if delivery:  # native tells why it could not connect, not to which server
-                explainer = self.env["ir.mail_server"]._in_authors_language()
-                reason = explainer._explained_connection(reason, delivery.server)
+                failure = self.env["mail.failure"]._in_authors_language()
+                reason = failure._no_connection(reason, delivery.server)
                 vals = {**vals, "failure_reason": reason}
         return super().write(vals)
 
@@ -285,18 +290,17 @@ class MailMail(models.Model):
         """Send mail by mail, so that one that fails takes no other along."""
         delivery = self._delivery()
         if delivery is None:
-            mails = self.with_context(mail_sent=Sent.by_session(smtp_session, self.env))
-            return super(MailMail, mails)._send(
+            return super()._send(
                 auto_commit=auto_commit,
                 raise_exception=raise_exception,
                 smtp_session=smtp_session,
             )
         delivery.raises = raise_exception
-        watch = SessionWatch(smtp_session, delivery)
+        delivery.use(smtp_session)
         for some in split_every(_CLAIMED_AT_ONCE, self.ids, self.browse) if auto_commit else [self]:
             with some._claimed() if auto_commit else contextlib.nullcontext(some) as claimed:
                 for mail in claimed:
-                    if watch.is_closed():
+                    if delivery.is_over():
                         break
                     send = partial(
                         super(MailMail, mail)._send,
@@ -304,8 +308,8 @@ class MailMail(models.Model):
                         raise_exception=raise_exception,
                         smtp_session=smtp_session,
                     )
-                    mail._send_one(watch, send, auto_commit, raise_exception)
-            if watch.is_closed():
+                    mail._send_one(send, auto_commit, raise_exception)
+            if delivery.is_over():
                 _logger.info(
                     "The session with %s is over: what it has not sent stays in the queue",
                     delivery.server.name,
@@ -314,27 +318,25 @@ class MailMail(models.Model):
         delivery.worked_off = True
         return True
 
-    def _send_one(self, watch, send, auto_commit, raise_exception):
-        """Send one mail through a session, and settle what became of it.
+    def _send_one(self, send, auto_commit, raise_exception):
+        """Send one mail through the session of its delivery, and settle what became of it.
 
-        :param watch: the :class:`~.smtp_session.SessionWatch` of the session
         :param send: what sends it: native's ``_send``
         """
         delivery = self._delivery()
         delivery.start(self.id)
-        Sent.of(self.env).mail_from = False  # it may not come as far
-        watch.start_mail()
         try:
             send()
         except smtplib.SMTPServerDisconnected as error:
             if raise_exception:
                 raise
-            watch.close()
+            if delivery.session:
+                delivery.session.close()
             if auto_commit:
                 self.env.cr.rollback()
-                self._persistently(partial(self._settle_broken_off, watch, error))
+                self._persistently(partial(self._settle_broken_off, error))
             else:
-                self._settle_broken_off(watch, error)
+                self._settle_broken_off(error)
         except MemoryError:
             raise
         except Exception as error:
@@ -342,7 +344,7 @@ class MailMail(models.Model):
                 raise
             self._settle_interrupted(error)
 
-    def _settle_broken_off(self, watch, error):
+    def _settle_broken_off(self, error):
         """Settle the mail that was being sent when the session broke off.
 
         Not lost, not sent twice: it stays in the queue if the session had died before its turn;
@@ -350,31 +352,19 @@ class MailMail(models.Model):
         hold up the queue behind it for ever); and if the server had the whole mail but gave no
         answer, it fails with the warning that it may have arrived.
         """
-        if watch.died_before_this_mail():
+        if self._delivery().progress.died_before():
             self._put_back()
             return
         mail = self.with_context(lang=self._authors_language()).exists()
         if mail:
-            mail._fail_broken_off(watch, error)
+            mail._fail_broken_off(error)
 
-    def _fail_broken_off(self, watch, error):
+    def _fail_broken_off(self, error):
         """Say that, and how far this mail had got, when the session broke off."""
-        label = self.env["ir.mail_server"]._server_label(self._delivery().server)
-        if watch.handed_over:
-            reason = _(
-                "%(server)s hung up after it had been given the whole mail, without saying whether"
-                " it took it: %(error)s\nThe mail may have arrived. Ask the recipient before you"
-                " retry.",
-                server=label,
-                error=error,
-            )
-        else:
-            reason = _(
-                "%(server)s hung up while this mail was being sent: %(error)s\nThe mail was not"
-                " delivered. Check the server, then retry.",
-                server=label,
-                error=error,
-            )
+        delivery = self._delivery()
+        reason = self.env["mail.failure"]._hung_up(
+            delivery.server, error, delivery.progress.handed_over
+        )
         self.write({"state": "exception", "failure_reason": reason})
         self._postprocess_sent_message(
             success_pids=self._delivered_recipients(),
@@ -512,12 +502,12 @@ class MailMail(models.Model):
         """
         delivery = self._delivery()
         if self._is_cut_off(error):
-            if delivery.delivered:
+            if delivery.progress.accepted:
                 self._settle_elsewhere()
             raise error
         self.env.cr.rollback()
         _logger.warning("Mail %s was interrupted", self.id, exc_info=error)
-        if delivery.delivered:
+        if delivery.progress.accepted:
             self._persistently(self._settle_delivered)
         elif not (_is_conflict(error) or isinstance(error, MissingError)):
             self._persistently(partial(self._fail_interrupted, error))
@@ -563,7 +553,7 @@ class MailMail(models.Model):
         delivery = self._delivery()
 
         def keep():
-            mails = self.browse(delivery.accepted)
+            mails = self.browse(delivery.taken())
             if not mails:
                 return
             try:
@@ -619,21 +609,26 @@ class MailMail(models.Model):
             result = super()._postprocess_sent_message(
                 success_pids, failure_reason=failure_reason, failure_type=failure_type
             )
-            sent = Sent.of(self.env)
-            if sent:
-                sent.mail_from = False  # the next mail may not come as far
+            delivery = Delivery.of(self.env)
+            if delivery:
+                delivery.mail_from = False  # the next mail may not come as far
             return result
         words = {}
         if failure_type == "unknown":
-            if delivery.error:
+            if delivery.progress.error:
                 # what was swallowed looked to native like a success
                 success_pids = list(self._delivered_recipients())
-        elif delivery.error:
-            raise delivery.error  # swallowed on its way: native, which calls this, settles it
-        elif delivery.refused:
-            mail = self.with_context(lang=self._authors_language())
-            words = mail._words_of_refusals()
-            failure_reason, failure_type = mail._fail_refused(words), "unknown"
+        elif delivery.progress.error:
+            raise delivery.progress.error  # swallowed on its way; native settles it
+        elif delivery.progress.refused:
+            failure = self.env["mail.failure"]._in_authors_language()
+            refused = delivery.progress.refused
+            words = {key(to): failure._refusal_sentence(to, *refused[to]) for to in refused}
+            failure_type = "unknown"
+            failure_reason = failure._refused_recipients(
+                delivery.server, refused, bool(delivery.progress.accepted)
+            )
+            self.write({"state": "exception", "failure_reason": failure_reason})
             success_pids = list(self._delivered_recipients())
         result = super()._postprocess_sent_message(
             success_pids, failure_reason=failure_reason, failure_type=failure_type
@@ -642,57 +637,9 @@ class MailMail(models.Model):
             own = [words[key] for key in _addresses_of(partner.email) if key in words]
             if own:
                 self._notifications(partner).failure_reason = "\n".join(own)
-        if failure_type == "unknown" and delivery.delivered:
+        if failure_type == "unknown" and delivery.progress.accepted:
             self._take_off_served()
         return result
-
-    def _fail_refused(self, words):
-        """Fail a mail that the server took for some of its recipients, or refused one by one.
-
-        :param words: as :meth:`_words_of_refusals` gives them
-        :return: the reason
-        """
-        delivery = self._delivery()
-        label = self.env["ir.mail_server"]._server_label(delivery.server)
-        if delivery.delivered:
-            told = _(
-                "%s did not take this mail for some of its recipients; the others have it.", label
-            )
-        else:
-            told = _("%s did not take this mail for its recipients.", label)
-        cure = self._refusal_cure(delivery.refused)
-        reason = "\n".join([told, *words.values(), cure])
-        self.write({"state": "exception", "failure_reason": reason})
-        return reason
-
-    def _words_of_refusals(self):
-        """Give, by address, the sentence that says why the server refused it."""
-        return {
-            address: self._refusal_sentence(address, *reply)
-            for address, reply in self._delivery().refused.items()
-        }
-
-    @api.model
-    def _refusal_cure(self, refused):
-        """Say what helps where recipients were refused.
-
-        :param refused: address -> (code, words)
-        """
-        if any(code >= 500 for code, _reply in refused.values()):
-            return _("Correct the addresses, then retry: it is sent to those who have not got it.")
-        return _("Retry later: it is sent to those who have not got it.")
-
-    @api.model
-    def _refusal_sentence(self, address, code, reply):
-        """Tell whom the server refused, in its words."""
-        words = words_of_reply(code, reply)
-        if code < 500:
-            return _(
-                "%(address)s was refused for the time being: %(words)s",
-                address=address,
-                words=words,
-            )
-        return _("%(address)s was refused: %(words)s", address=address, words=words)
 
     def _take_off_served(self):
         """Take those who got this mail off it: a retry is for the others."""
@@ -744,5 +691,5 @@ def _is_conflict(error):
 
 
 def _addresses_of(text):
-    """Give the addresses in a text as a :class:`~.smtp_session.Delivery` keeps them."""
+    """Give the addresses in a text as a :class:`~.delivery.Delivery` keeps them."""
     return [key(address) for address in email_normalize_all(text or "")]

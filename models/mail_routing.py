@@ -18,6 +18,7 @@ from ..routing import (
     filter_domain,
     is_address,
 )
+from .mail_failure import ExplainedDeliveryException
 
 #: the parameters of the two switches of General Settings
 OPTIONS = ("mail_company_routing.catch_all", "mail_company_routing.restrict_username")
@@ -352,6 +353,16 @@ class MailRouting(models.AbstractModel):
     def _decide(self, draft: Draft) -> Route:
         """Decide the route of one draft by this database's facts."""
         return decide(draft, self._sending_facts())
+
+    @api.model
+    def _route(self, draft: Draft):
+        """Decide; a mail that no server may send fails with the sentence that says why."""
+        route = self._decide(draft)
+        if route.failure:
+            raise ExplainedDeliveryException(
+                _("Mail Delivery Failed"), self._sentence(route.failure)
+            )
+        return route
 
     @api.model
     def _sentence(self, reason):

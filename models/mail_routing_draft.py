@@ -1,17 +1,23 @@
 import ast
 import dataclasses
+import re
 from collections import defaultdict
 
-from odoo import SUPERUSER_ID, api, models
+from odoo import SUPERUSER_ID, _, api, models
 
 from ..routing import (
     Company,
     Draft,
+    Server,
     ascii_address,
     author_of,
     company_of_mail,
     parse_mailbox,
 )
+from ..smtp import SmtpSession
+
+#: the document in a Message-Id that ``tools.generate_tracking_message_id`` made
+_TRACKED_DOCUMENT = re.compile(r"-openerp-(\d+)-([\w.]+)@")
 
 _NO_COMPANY = Company(0, "")
 
@@ -289,6 +295,74 @@ class MailRoutingDraft(models.AbstractModel):
                     document_alias=aliases.get(key, ""),
                 )
 
+    # ------------------------------------------------------------
+    # One mail that is not in the queue
+    # ------------------------------------------------------------
+
+    @api.model
+    def _draft_of_message(self, message, mail_server_id=None) -> Draft:
+        """Read the draft of a message that is built already.
+
+        :param message: ``email.message.EmailMessage``, as ``build_email`` makes it
+        :param mail_server_id: a server the caller names
+        """
+        document = _TRACKED_DOCUMENT.search(str(message["Message-Id"] or ""))
+        email_from = str(message["From"] or "")
+        reply_to = str(message["Reply-To"] or "")
+        # ``build_email`` writes From where the caller gave none
+        given = parse_mailbox(reply_to).address.lower() != parse_mailbox(email_from).address.lower()
+        return_path = ascii_address(str(message["Return-Path"] or ""))
+        (draft,) = self._drafts_of(
+            [
+                {
+                    "model": document[2] if document else None,
+                    "res_id": int(document[1]) if document else None,
+                    "email_from": email_from,
+                    "mail_server_id": mail_server_id,
+                    "reply_to": reply_to if given else "",
+                }
+            ]
+        )
+        invented = return_path.lower() in self._get_facts().invented_return_paths
+        return dataclasses.replace(draft, return_path="" if invented else return_path)
+
+    @api.model
+    def _draft_of_sender(self, email_from, author_id=None) -> Draft:
+        """Give the draft of a mail of which no more is known than its sender.
+
+        :param author_id: id of the partner who writes it, where that is known
+        """
+        row = {"email_from": email_from, "author_id": author_id}
+        ((company_id, rule),) = self._companies_of([row])
+        address = parse_mailbox(email_from).address.lower()
+        author = self._author(address, company_id, author_id)
+        return Draft(email_from, company_id=company_id, company_rule=rule, author=author)
+
+    @api.model
+    def _draft_of_session(self, message, smtp_session) -> Draft:
+        """Read the draft of a message for a session that somebody else opened.
+
+        :param smtp_session: :class:`~..smtp.SmtpSession`; another object says nothing of its server
+        """
+        ours = isinstance(smtp_session, SmtpSession)
+        if ours and smtp_session.server_id:
+            server = self.env["ir.mail_server"]._server_fact(smtp_session.server_id)
+        else:
+            user = _text_of(smtp_session, "user")
+            server = Server(
+                id=None,
+                name=_text_of(smtp_session, "_host") or _("the mail server"),
+                sender_address=ascii_address(user),
+                has_username=bool(user),
+                from_filter=_text_of(smtp_session, "from_filter"),
+            )
+        named = smtp_session.named if ours else True
+        return dataclasses.replace(
+            self._draft_of_message(message, server.id if named else None),
+            server=server,
+            server_named=named,
+        )
+
 
 def _address(email_from):
     """Give the address in a stored ``email_from``, in lower case."""
@@ -314,3 +388,9 @@ def _return_path(headers):
         return ""  # native ignores such headers as well, whatever is wrong with them
     found = [str(value) for key, value in values.items() if str(key).lower() == "return-path"]
     return ascii_address(found[0]) if found else ""
+
+
+def _text_of(smtp_session, name):
+    """Give a text that native keeps on a connection, ``""`` without one."""
+    value = getattr(smtp_session, name, None)
+    return value if isinstance(value, str) else ""

@@ -152,7 +152,7 @@ class MailSent(models.Model):
         if not self.check_access_rights("read", raise_exception=False):
             return
         failed = self.filtered(lambda mail: mail.result == "exception")
-        cures = self.env["ir.mail_server"]._cures_of(
+        cures = self.env["mail.failure"]._cures_of(
             (mail.failure_reason, mail.server_id, mail.mail_from) for mail in failed
         )
         for mail, cure in zip(failed, cures, strict=True):

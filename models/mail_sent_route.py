@@ -1,7 +1,7 @@
 from odoo import api, fields, models
 from odoo.tools import sql, ustr
 
-from .smtp_session import Sent
+from .delivery import Delivery
 
 #: the fields of the route, which are the administrator's to see
 ROUTE_FIELDS = ("sent_server_id", "sent_server_name", "sent_mail_from")
@@ -47,7 +47,7 @@ class MailSentRoute(models.AbstractModel):
     ``UPDATE`` still are.
 
     A model that inherits this mixin names its status in ``_sent_status``. What is being sent
-    stands in the context: ``mail_sent``, a :class:`~.smtp_session.Sent`.
+    stands in the context: ``mail_delivery``, a :class:`~.delivery.Delivery`.
     """
 
     _name = "mail.sent.route"
@@ -99,7 +99,7 @@ class MailSentRoute(models.AbstractModel):
         kept = failed.sudo()
         # both at once: neither is read along with other fields
         kept.filtered("id").read(["sent_server_id", "sent_mail_from"], load=None)
-        cures = self.env["ir.mail_server"]._cures_of(
+        cures = self.env["mail.failure"]._cures_of(
             (record.failure_reason, record.sent_server_id, record.sent_mail_from) for record in kept
         )
         for record, cure in zip(failed, cures, strict=True):
@@ -108,14 +108,16 @@ class MailSentRoute(models.AbstractModel):
     def write(self, vals):
         if vals.get("failure_reason"):
             vals = {**vals, "failure_reason": storable(vals["failure_reason"])}
-        sent = Sent.of(self.env)
-        if not sent or vals.get(self._sent_status) not in ("sent", "exception"):
+        delivery = Delivery.of(self.env)
+        settled = vals.get(self._sent_status) in ("sent", "exception")
+        kept = delivery.kept() if delivery and settled else {}
+        if not kept:
             return super().write(vals)
         if self.env.su:
-            return super().write({**vals, **sent.values()})
+            return super().write({**vals, **kept})
         result = super().write(vals)
         # sudo: the login is the administrator's to see, the mail anybody's to send
-        super(MailSentRoute, self.sudo()).write(sent.values())
+        super(MailSentRoute, self.sudo()).write(kept)
         return result
 
     # ------------------------------------------------------------

@@ -97,6 +97,15 @@ def safe_text(text: str) -> str:
     return clean_name(decode_words(text)).replace("=?", "= ?")
 
 
+def safe_header(name: str, value):
+    """Give a header's value, or a list of values, as :func:`safe_value`; others as they are."""
+    if isinstance(value, str):
+        return safe_value(name, value)
+    if isinstance(value, list | tuple):
+        return [part for part in (safe_header(name, part) for part in value) if part]
+    return value
+
+
 def safe_mime_type(text: str) -> str:
     """Give a MIME type, ``""`` for what is none."""
     return text if _MIME_TYPE.fullmatch(text or "") else ""

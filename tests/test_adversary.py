@@ -15,7 +15,6 @@ from .test_companies import TwoCompaniesCase
 FORGED = ("x", 1, True, ["x"], [], {"x": 1}, {"server": {"id": 1}}, 1.5)
 KEYS = (
     "mail_delivery",
-    "mail_sent",
     "mail_routing_probe",
     "mail_routing_author_id",
     "mail_invitation_stays",

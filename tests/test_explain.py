@@ -143,7 +143,7 @@ class TestExplain(TwoCompaniesCase):
         self.assertNotEqual(chinese.reasons, wizard.with_context(lang="en_US").reasons)
         self.assertTrue(any("\u4e00" <= character <= "\u9fff" for character in chinese.reasons))
         cure = (
-            self.env["ir.mail_server"]
+            self.env["mail.failure"]
             .with_context(lang="zh_CN")
             ._cure(
                 None, "501 mail from address must be same as authorization user", self.server_fact()

@@ -17,9 +17,9 @@ ADDON = "mail_company_routing"
 #: Each step is one run of Odoo; what a script prints last is its answer
 SCRIPT = """
 import json
-from dev.odoo_env import database, odoo_config, run_odoo
+from dev.odoo import database, odoo_config, run_odoo
 from dev.shared import ADDON
-from dev.test import MODULES
+from dev.commands.test import MODULES
 
 CHANGE = '''
 env.ref("mail_company_routing.mail_provider_zoho").unlink()

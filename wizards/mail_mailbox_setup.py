@@ -19,7 +19,7 @@ from odoo.addons.mail.models.fetchmail import POP3Connection
 
 from ..models.credentials import hide
 from ..models.fetch_session import BoundedImap
-from ..models.ir_mail_server import words_of
+from ..models.mail_failure import words_of
 from ..routing import Draft, ascii_address, domain_of, is_address
 
 _logger = logging.getLogger(__name__)
@@ -614,7 +614,7 @@ class MailMailboxSetup(models.TransientModel):
         if not isinstance(error, of_servers):
             return None
         words = hide(words_of(error), password)
-        cure = self.env["ir.mail_server"]._cure(error, words, outgoing._routing_fact())
+        cure = self.env["mail.failure"]._cure(error, words, outgoing._routing_fact())
         return words, cure or fallback
 
     def _fetch_back(self, incoming, session, message_id):

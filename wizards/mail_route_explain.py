@@ -9,7 +9,7 @@ from odoo.exceptions import AccessError, UserError
 
 from odoo.addons.mail.wizard.mail_compose_message import _reopen
 
-from ..models.ir_mail_server import words_of
+from ..models.mail_failure import words_of
 from ..routing import decide, is_address, parse_mailbox
 
 #: what mail is usually about, first in the list
@@ -270,11 +270,11 @@ class MailRouteExplain(models.TransientModel):
         recipient = self.probe_recipient
         if not is_address(recipient):
             raise UserError(_("Test Recipient: '%s' is no e-mail address.", recipient or ""))
-        sender = self.env["ir.mail_server"]
+        failure = self.env["mail.failure"]
         lines, trouble = [], []
         session = None
         try:
-            session = sender.connect(mail_server_id=route.server.id)
+            session = self.env["ir.mail_server"].connect(mail_server_id=route.server.id)
             lines.append(_("✓ Connected and logged in at %s", route.server.name))
             for command, address, send in (
                 ("MAIL FROM", route.mail_from, session.mail),
@@ -285,12 +285,12 @@ class MailRouteExplain(models.TransientModel):
                 lines.append(f"{'✓' if code < 400 else '✗'} {command} {address}: {code} {words}")
                 if code >= 400:
                     error = smtplib.SMTPResponseException(code, reply)
-                    trouble = [f"{code} {words}", sender._cure(error, "", route.server)]
+                    trouble = [f"{code} {words}", failure._cure(error, "", route.server)]
                     break
         except (smtplib.SMTPException, OSError) as error:
             words = words_of(error)
             lines.append(f"✗ {words}")
-            trouble = [words, sender._cure(error, words, route.server)]
+            trouble = [words, failure._cure(error, words, route.server)]
         finally:
             if session:
                 session.close()

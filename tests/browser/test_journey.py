@@ -11,12 +11,12 @@ import time
 import pytest
 
 from dev.browser import chromium
-from dev.odoo_env import database
+from dev.commands.story import CUSTOMER, DOMAIN, LOGIN, answer_last
+from dev.commands.test import MODULES
+from dev.odoo import database
+from dev.odoo.web import Client, log_in, serving
 from dev.provider import Provider
 from dev.shared import ADDON, cache_dir
-from dev.story import CUSTOMER, DOMAIN, LOGIN, answer_last
-from dev.test import MODULES
-from dev.web import Client, log_in, serving
 
 ADMINISTRATOR = f"admin@{DOMAIN}"
 LANGUAGES = ("en_US", "zh_CN")

@@ -1,8 +1,8 @@
 """One real Odoo process for ``make test-chaos``: ``worker.py <odoo.conf>``.
 
-Started by :mod:`dev.test_chaos` with Odoo on the Python path. Reads one JSON object a line from
-stdin, ``{"call": <method of Office>, ...arguments}``, and answers each with a line on stdout. It
-commits, as Odoo does; and it can be killed.
+Started by :mod:`dev.commands.test_chaos` with Odoo on the Python path. Reads one JSON object a line
+from stdin, ``{"call": <method of Office>, ...arguments}``, and answers each with a line on stdout.
+It commits, as Odoo does; and it can be killed.
 """
 
 # pylint: disable=print-used

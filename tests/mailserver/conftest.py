@@ -74,7 +74,7 @@ def odoo():
     """Odoo, in this process."""
     import sys
 
-    from dev.odoo_env import find_odoo, odoo_config, postgres, workdir
+    from dev.odoo import find_odoo, odoo_config, postgres, workdir
 
     with postgres():
         sys.path.insert(0, str(find_odoo()))
@@ -89,8 +89,8 @@ def odoo():
 
 def _database(uncaptured, odoo, addon):
     """Yield the registry of a new database; none of its connections outlives it."""
-    from dev.odoo_env import database
-    from dev.test import MODULES
+    from dev.commands.test import MODULES
+    from dev.odoo import database
 
     with contextlib.ExitStack() as stack:
         with uncaptured():
@@ -143,7 +143,7 @@ def pytest_runtest_makereport(item):
         lines = server.log().splitlines()[-_LOG_LINES:]
         report.sections.append(("Postfix and Dovecot", "\n".join(lines)))
     if "odoo" in getattr(item, "funcargs", {}):
-        from dev.odoo_env import workdir
+        from dev.odoo import workdir
 
         log = workdir() / "odoo.log"
         if log.exists():

@@ -1,6 +1,6 @@
 """The demo's story: a quotation, a strict provider, an answer that finds its way home.
 
-The story is told once. Who acts in it, an *office*, is Odoo with the addon (:mod:`dev.demo`), or,
+The story is told once. Who acts in it, an *office*, is Odoo with the addon (:mod:`.demo`), or,
 where Odoo cannot be had, the decision alone (:class:`PlainOffice`); the provider and the sockets
 are the same.
 """

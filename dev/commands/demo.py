@@ -1,4 +1,4 @@
-"""``make demo`` plays the story of :mod:`dev.story`; ``make serve`` then leaves Odoo running."""
+"""``make demo`` plays :mod:`dev.commands.story`; ``make serve`` then leaves Odoo running."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import shutil
 import sys
 from contextlib import contextmanager, suppress
 
-from dev.odoo_env import NoOdoo, OdooError, database, find_odoo, odoo_config, workdir
-from dev.shared import say
-from dev.story import (
+from dev.commands.story import (
     AUTHOR,
     CUSTOMER,
     DOMAIN,
@@ -19,7 +17,9 @@ from dev.story import (
     show,
     tell,
 )
-from dev.web import serving
+from dev.odoo import NoOdoo, OdooError, database, find_odoo, odoo_config, workdir
+from dev.odoo.web import serving
+from dev.shared import say
 
 MODULES = ["crm", "sale_management"]
 SALES_LOGIN = "lingsha"

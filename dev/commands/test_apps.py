@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from dev.odoo_env import (
+from dev.commands.test import run_pytest
+from dev.odoo import (
     NoOdoo,
     NoPostgres,
     OdooError,
@@ -32,7 +33,6 @@ from dev.odoo_env import (
     workdir,
 )
 from dev.shared import ADDON, REQUIREMENTS_OCA, ROOT, cache_dir, locked, say
-from dev.test import run_pytest
 
 #: What a trading company has
 MODULES = (

@@ -30,7 +30,7 @@ from pathlib import Path
 
 from psycopg2 import errors, sql
 
-from dev.postgres import (
+from dev.odoo.postgresql import (
     RUN_PREFIX,
     TEMPLATE_PREFIX,
     NoPostgres,
@@ -602,7 +602,7 @@ def _template(modules: Sequence[str], demo: bool) -> str:
 def main(argv: Sequence[str]) -> int:
     """``clean``: remove everything that the tools keep, except an Odoo they downloaded."""
     if list(argv) != ["clean"]:
-        say("usage: python -m dev.odoo_env clean")
+        say("usage: python -m dev.odoo.databases clean")
         return 2
     try:
         clean()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dev.mailserver import NoMailServer, install
-from dev.odoo_env import NoOdoo, NoPostgres, OdooHomeError, find_odoo, postgres
+from dev.odoo import NoOdoo, NoPostgres, OdooHomeError, find_odoo, postgres
 from dev.shared import ROOT, say
 
 FOLDER = ROOT / "tests" / "mailserver"

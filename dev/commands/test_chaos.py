@@ -24,7 +24,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dev.odoo_env import (
+from dev.odoo import (
     NoOdoo,
     NoPostgres,
     OdooHomeError,

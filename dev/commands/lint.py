@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dev.odoo_env import addons_link
+from dev.odoo import addons_link
 from dev.shared import ADDON, ROOT, say
 
 

@@ -17,11 +17,11 @@ from email.message import EmailMessage
 from PIL import Image
 
 from dev.browser import Browser, BrowserError, NoBrowser, chromium, find_browser
-from dev.demo import MODULES, SALES_LOGIN, OdooOffice, registry
-from dev.odoo_env import NoOdoo, NoPostgres, OdooError, database, find_odoo
+from dev.commands.demo import MODULES, SALES_LOGIN, OdooOffice, registry
+from dev.commands.story import CUSTOMER, DOMAIN, LOGIN, PASSWORD, new_provider
+from dev.odoo import NoOdoo, NoPostgres, OdooError, database, find_odoo
+from dev.odoo.web import log_in, serving
 from dev.shared import ROOT, Progress, cache_dir, say
-from dev.story import CUSTOMER, DOMAIN, LOGIN, PASSWORD, new_provider
-from dev.web import log_in, serving
 
 IMAGES = ROOT / "docs" / "images"
 #: those of them that the app's page shows, in English and on a desk

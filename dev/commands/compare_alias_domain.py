@@ -2,7 +2,7 @@
 
 ::
 
-    python -m dev.compare_alias_domain --odoo ~/odoo/19.0 --python ~/odoo/19.0/venv/bin/python
+    python -m dev.commands.compare_alias_domain --odoo ~/odoo/19.0 --python PYTHON
 
 The later Odoo really runs: it creates its own tables, whose columns, constraints and indexes are
 set beside ours; then it is given ours with rows in them and updates its module ``mail``, which is
@@ -25,7 +25,7 @@ from pathlib import Path
 
 from psycopg2 import sql
 
-from dev.odoo_env import (
+from dev.odoo import (
     NoOdoo,
     NoPostgres,
     OdooError,
@@ -36,7 +36,7 @@ from dev.odoo_env import (
     run_odoo,
     workdir,
 )
-from dev.postgres import RUN_PREFIX, connect, current, drop_database, execute
+from dev.odoo.postgresql import RUN_PREFIX, connect, current, drop_database, execute
 from dev.shared import Progress, say
 
 TABLE = "mail_alias_domain"

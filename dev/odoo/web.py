@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from dev.odoo_env import OdooError, odoo_command, odoo_config, odoo_environment, workdir
+from dev.odoo import OdooError, odoo_command, odoo_config, odoo_environment, workdir
 from dev.shared import Progress
 
 START_SECONDS = 180

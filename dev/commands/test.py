@@ -21,8 +21,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
-from dev import native_runner
-from dev.odoo_env import (
+from dev.commands import native_runner
+from dev.odoo import (
     NoOdoo,
     NoPostgres,
     OdooError,
@@ -82,7 +82,7 @@ def test(arguments: Sequence[str]) -> int:
     everything = not plain and not on_odoo
     codes = []
     if plain or everything:
-        codes.append(_test_routing(options, plain or ["tests/routing"]))
+        codes.append(_test_routing(options, plain or ["tests/routing", "dev/tests"]))
     if on_odoo or everything:
         try:
             codes.append(_test_on_odoo(options, on_odoo or ["tests"]))
@@ -105,7 +105,7 @@ def _sort_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str], lis
             options.append(argument)
             continue
         path = Path(path).resolve().relative_to(ROOT).as_posix()
-        chosen = plain if path.startswith("tests/routing") else on_odoo
+        chosen = plain if path.startswith(("tests/routing", "dev/tests")) else on_odoo
         chosen.append(path + colons + node)
     return options, plain, on_odoo
 
@@ -369,7 +369,7 @@ def main(argv: Sequence[str]) -> int:
     except (NoOdoo, NoPostgres, OdooError) as error:
         say(str(error))
         return 1
-    say("usage: python -m dev.test test [pytest's arguments] | test-truth [number] | test-native")
+    say("usage: dev.commands.test test [pytest's arguments] | test-truth [number] | test-native")
     return 2
 
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from dev.browser import NoBrowser, find_browser
-from dev.odoo_env import NoOdoo, NoPostgres, OdooHomeError, find_odoo, postgres
+from dev.odoo import NoOdoo, NoPostgres, OdooHomeError, find_odoo, postgres
 from dev.shared import ROOT, say
 
 FOLDER = ROOT / "tests" / "browser"

@@ -31,9 +31,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from dev import bench_report
-from dev.bench_report import ADDON_SIDE, NATIVE, SIDES, Figure
-from dev.odoo_env import (
+from dev.bench import report as bench_report
+from dev.bench.report import ADDON_SIDE, NATIVE, SIDES, Figure
+from dev.odoo import (
     NoOdoo,
     NoPostgres,
     OdooError,
@@ -54,7 +54,7 @@ PEERS = {
     "mail_multicompany": "odoo-addon-mail-multicompany==16.0.*",
     "mail_outbound_static": "odoo-addon-mail-outbound-static==16.0.*",
 }
-WORKER = ROOT / "dev" / "bench_worker.py"
+WORKER = Path(__file__).with_name("worker.py")
 DOMAIN, PASSWORD = "bench.example", "secret"
 COMPANIES = 100
 RESTRICTED = " restricted"

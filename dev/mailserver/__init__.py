@@ -1,0 +1,3 @@
+"""Postfix and Dovecot on loopback, with a configuration of their own."""
+
+from .server import MailServer, NoMailServer, install

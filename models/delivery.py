@@ -1,0 +1,112 @@
+"""What the sending of some mails hands on, from the decision to what is kept of it."""
+
+from odoo.tools import config
+
+from ..routing import ascii_address
+from ..smtp import MailProgress, SmtpSession
+
+
+class Delivery:
+    """Some mails on their way through one server; it stands in the context as ``mail_delivery``.
+
+    :param server: :class:`~..routing.Server` that sends them; None where none may, or where native
+        picks it
+    :param routes: mail id -> :class:`~..routing.Route`
+    :param route: of a message that is sent directly, without a mail
+    :param queued: whether this is the queue's work: a failure is then settled mail by mail
+    """
+
+    def __init__(self, server=None, routes=None, route=None, queued=False):
+        self.server = server
+        self.routes = routes or {}
+        self.route = route
+        self.queued = queued
+        self.raises = False
+        self.worked_off = False
+        self.mail_id = None
+        self.progress = MailProgress()
+        self.session = None
+        # what is kept in ``mail.sent.route``
+        self.server_id = server.id if server else None
+        self.server_name = server.name if server else None
+        self.mail_from = False
+        self._taken = {}
+
+    @classmethod
+    def of(cls, env):
+        """Give the one in force in an environment, None where nothing is being sent.
+
+        Contexts that come by RPC are JSON or XML: whatever stands there by this name is a user's.
+        """
+        found = env.context.get("mail_delivery")
+        return found if isinstance(found, cls) else None
+
+    # ------------------------------------------------------------
+    # The present mail
+    # ------------------------------------------------------------
+
+    def mail_ids(self):
+        """Give the mail that is being sent, before the first one all of them."""
+        return [self.mail_id] if self.mail_id else list(self.routes)
+
+    def use(self, smtp_session):
+        """Tell which session the mails go through; None in Odoo's test mode."""
+        self.session = smtp_session if isinstance(smtp_session, SmtpSession) else None
+
+    def is_over(self):
+        """Tell whether the session has ended, so that the next mails have to wait."""
+        return self.session is not None and not self.session.is_open
+
+    def start(self, mail_id):
+        """Tell that this mail is being sent now."""
+        self.mail_id = mail_id
+        self.route = self.routes.get(mail_id)
+        self.mail_from = False  # it may not come as far
+        self.progress = self.session.start_mail() if self.session else MailProgress()
+        self._taken[mail_id] = self.progress
+
+    def resume(self, mail_id):
+        """Tell that the outcome of a mail that left earlier is being settled now."""
+        self.mail_id = mail_id
+        self.route = self.routes.get(mail_id)
+        self.progress = self._taken[mail_id]
+
+    def taken(self):
+        """Give the ids of the mails that the server has taken for somebody."""
+        return [mail_id for mail_id, progress in self._taken.items() if progress.accepted]
+
+    def has_reached(self, address):
+        """Tell whether the present mail was taken for this address."""
+        return key(address) in map(key, self.progress.accepted)
+
+    def has_refused(self, address):
+        """Tell whether the present mail was refused for this address."""
+        return key(address) in map(key, self.progress.refused)
+
+    # ------------------------------------------------------------
+    # What is kept
+    # ------------------------------------------------------------
+
+    def note_server(self, env, server_id):
+        """Remember the server that native has picked; False: the one of its configuration file."""
+        self.server_id = server_id or None
+        if server_id:
+            # sudo: as native, which has just read all of it
+            self.server_name = env["ir.mail_server"].sudo().browse(server_id).name
+        else:
+            self.server_name = config.get("smtp_server")
+
+    def kept(self):
+        """Give the values of ``mail.sent.route``; ``{}`` where no server is known."""
+        if self.server_name is None:
+            return {}
+        return {
+            "sent_server_id": self.server_id,
+            "sent_server_name": self.server_name,
+            "sent_mail_from": self.mail_from,
+        }
+
+
+def key(address):
+    """Give an address as it is compared."""
+    return (ascii_address(address) or address).lower()

@@ -1,0 +1,270 @@
+import dataclasses
+import smtplib
+
+from odoo import _, api, models
+from odoo.exceptions import UserError
+
+from odoo.addons.base.models.ir_mail_server import MailDeliveryException
+
+from ..routing import Server, is_restricted, recognise_refusal
+from .delivery import Delivery
+
+
+class ExplainedDeliveryException(MailDeliveryException):
+    """A delivery that failed, in sentences people can act on (shown as the failure reason)."""
+
+    def __str__(self):
+        return "\n".join(str(arg) for arg in self.args if arg)
+
+
+class MailFailure(models.AbstractModel):
+    """Turns what went wrong with a mail into sentences: which server, its words, what helps.
+
+    The author of the mail reads them, so :meth:`_in_authors_language` speaks his language.
+    """
+
+    _name = "mail.failure"
+    _description = "Mail Failure"
+
+    @api.model
+    def _in_authors_language(self):
+        """Speak the language of whoever wrote the mail that is being sent: he reads the failure.
+
+        The queue's own user may well have another one.
+        """
+        delivery = Delivery.of(self.env)
+        mail_ids = delivery.mail_ids() if delivery else ()
+        lang = self.env["mail.mail"].browse(mail_ids[:1])._authors_language()
+        return self.with_context(lang=lang)
+
+    @api.model
+    def _server_label(self, server: Server):
+        """Name a server and its company, for a failure."""
+        company = self.env["res.company"].sudo().browse(server.company_id or ()).name
+        return f"{server.name} ({company})" if company else server.name
+
+    # ------------------------------------------------------------
+    # Why a mail was not sent
+    # ------------------------------------------------------------
+
+    @api.model
+    def _no_connection(self, error, server: Server):
+        """Say which server could not be used, in its own words, and what helps."""
+        words = words_of(error)
+        cure = self._cure(error, words, server)
+        if not cure and isinstance(error, UserError):
+            cure = _("Check the settings of this outgoing mail server, then retry.")
+        elif not cure:
+            cure = _("Check host, port and encryption of this outgoing mail server, then retry.")
+        return ExplainedDeliveryException(
+            _(
+                "%(server)s cannot be used: %(error)s",
+                server=self._server_label(server),
+                error=words,
+            ),
+            cure,
+        )
+
+    @api.model
+    def _refused(self, error, cause, server: Server):
+        """Add server and cure to a refusal, after the provider's own words.
+
+        :param error: the exception native raised
+        :param cause: the one that holds the provider's reply
+        :return: the exception to raise; ``error`` itself where there is nothing to add
+        """
+        cure = self._cure(cause, str(error.args[-1:]), server)
+        if not self.env["mail.routing"]._is_active():
+            return ExplainedDeliveryException(*error.args, cure) if cure else error
+        label = self._server_label(server)
+        if isinstance(cause, smtplib.SMTPRecipientsRefused):
+            refused = cause.recipients
+            words = "\n".join(self._refusal_sentence(key, *refused[key]) for key in refused)
+            cure = cure or self._refusal_cure(refused)
+        else:
+            words = "\n".join(words_of_reply(*reply) for reply in replies_of(cause))
+        if not words:
+            # native's own words, which name no server of the queue
+            return ExplainedDeliveryException(*error.args, cure or _("The server was %s.", label))
+        told = _("%(server)s refused this mail: %(words)s", server=label, words=words)
+        return ExplainedDeliveryException(error.args[0], told, cure)
+
+    @api.model
+    def _unsafe_header(self, error, cause):
+        """Say why a mail with a header that would make another one is not sent."""
+        return ExplainedDeliveryException(
+            error.args[0],
+            _(
+                "This mail was not sent: one of its values would make a header of its own, %s."
+                " Take the line breaks out of its subject, names and addresses, then retry.",
+                cause,
+            ),
+        )
+
+    @api.model
+    def _hung_up(self, server: Server, error, handed_over):
+        """Say how far a mail had got when its session broke off.
+
+        :param handed_over: whether the server had been given the whole mail
+        :return: the reason, as it is kept
+        """
+        label = self._server_label(server)
+        if handed_over:
+            return _(
+                "%(server)s hung up after it had been given the whole mail, without saying whether"
+                " it took it: %(error)s\nThe mail may have arrived. Ask the recipient before you"
+                " retry.",
+                server=label,
+                error=error,
+            )
+        return _(
+            "%(server)s hung up while this mail was being sent: %(error)s\nThe mail was not"
+            " delivered. Check the server, then retry.",
+            server=label,
+            error=error,
+        )
+
+    @api.model
+    def _refused_recipients(self, server: Server, refused, others_have_it):
+        """Say that, and why, a server did not take a mail for some recipients, or for any.
+
+        :param refused: address -> (code, words)
+        :return: the reason, as it is kept
+        """
+        label = self._server_label(server)
+        if others_have_it:
+            told = _(
+                "%s did not take this mail for some of its recipients; the others have it.", label
+            )
+        else:
+            told = _("%s did not take this mail for its recipients.", label)
+        sentences = [self._refusal_sentence(address, *refused[address]) for address in refused]
+        return "\n".join([told, *sentences, self._refusal_cure(refused)])
+
+    @api.model
+    def _refusal_cure(self, refused):
+        """Say what helps where recipients were refused.
+
+        :param refused: address -> (code, words)
+        """
+        if any(code >= 500 for code, _reply in refused.values()):
+            return _("Correct the addresses, then retry: it is sent to those who have not got it.")
+        return _("Retry later: it is sent to those who have not got it.")
+
+    @api.model
+    def _refusal_sentence(self, address, code, reply):
+        """Tell whom the server refused, in its words."""
+        words = words_of_reply(code, reply)
+        if code < 500:
+            return _(
+                "%(address)s was refused for the time being: %(words)s",
+                address=address,
+                words=words,
+            )
+        return _("%(address)s was refused: %(words)s", address=address, words=words)
+
+    # ------------------------------------------------------------
+    # What helps
+    # ------------------------------------------------------------
+
+    @api.model
+    def _cure(self, cause, text, server: Server, mail_from=None):
+        """Give the sentence that helps, ``""`` where the reply is not known.
+
+        :param cause: the smtplib exception, if there is one
+        :param text: the reply as it was reported, where there is no exception
+        :param mail_from: the envelope sender that was refused; settings may have changed since
+        """
+        facts = self.env["mail.routing"]._get_facts()
+        for code, reply in replies_of(cause) or [(None, text)]:
+            refusal = recognise_refusal(code, reply)
+            if refusal:
+                login_address = server.sender_address if is_restricted(server, facts) else ""
+                return refusal.cure(
+                    server.name,
+                    login_address=login_address,
+                    mail_from=mail_from,
+                    translate=self.env["mail.routing"]._translate,
+                )
+        return ""
+
+    @api.model
+    def _cures_of(self, failures):
+        """Give what helps against failures that were kept, in the language of this environment.
+
+        The servers of all are looked up at once.
+
+        :param failures: (reason, server, MAIL FROM) of each: why the mail failed, as it was kept;
+            record of the server that it was given to, empty where that is not known; the envelope
+            sender that it was given with, if it came that far
+        :return: list of sentences, in the same order; ``""`` where the reason is not known, or
+            says it already
+        """
+        failures = [
+            (reason if recognise_refusal(None, reason or "") else "", server.id, mail_from or "")
+            for reason, server, mail_from in failures
+        ]
+        servers = self.env["ir.mail_server"]
+        # sudo: the names of servers that may not be read are left out below
+        server_ids = {server_id for reason, server_id, _mail_from in failures if reason}
+        known = self.env["mail.routing"]._get_facts().server
+        facts = {server_id: known[server_id] for server_id in server_ids if server_id in known}
+        # archived ones, and some that are gone
+        others = servers.sudo().browse(server_ids - {False, *facts}).exists()
+        facts.update((server.id, server._routing_fact()) for server in others)
+        readable = set(servers.browse(facts)._that_may_be_read().ids)
+        return [
+            reason
+            and self._kept_cure(
+                reason, facts.get(server_id), mail_from, readable=server_id in readable
+            )
+            for reason, server_id, mail_from in failures
+        ]
+
+    @api.model
+    def _kept_cure(self, reason, server, mail_from, *, readable):
+        """Give what helps against one failure that was kept.
+
+        :param reason: one that is known
+        :param server: its :class:`~..routing.Server`, None where that is not known
+        :param readable: whether whoever asks may read that server
+        """
+        unknown = Server(id=None, name=_("the mail server"))
+        server = server or unknown
+        cure = self._cure(None, reason, server, mail_from)
+        if cure in reason:
+            return ""
+        if server.id and not readable:
+            # what helps is anybody's, which server it was is the administrator's
+            server = dataclasses.replace(server, name=unknown.name)
+            cure = self._cure(None, reason, server, mail_from)
+            cure = cure.replace(server.sender_address, "…") if server.sender_address else cure
+        return cure
+
+
+def words_of(error):
+    """Give the words of a mail server, or of the network, that an exception carries."""
+    replies = [words_of_reply(*reply) for reply in replies_of(error)]
+    if replies:
+        return "\n".join(replies)
+    # imaplib and poplib hand over what they were told as bytes
+    told = [arg for arg in error.args if isinstance(arg, bytes)]
+    return "\n".join(map(_text, told)) or str(error) or type(error).__name__
+
+
+def words_of_reply(code, words):
+    """Give a server's reply as people read it."""
+    return f"{code} {_text(words)}"
+
+
+def _text(words):
+    return words.decode("utf-8", "replace") if isinstance(words, bytes) else str(words)
+
+
+def replies_of(cause):
+    """List the (code, reply) that an smtplib exception carries."""
+    if isinstance(cause, smtplib.SMTPRecipientsRefused):
+        return list(cause.recipients.values())
+    if isinstance(cause, smtplib.SMTPResponseException):
+        return [(cause.smtp_code, cause.smtp_error)]
+    return []
