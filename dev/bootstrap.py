@@ -18,6 +18,7 @@ from pathlib import Path
 # not this folder, whose odoo/ is no Odoo
 sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
+from dev.commands import TARGETS  # noqa: E402
 from dev.shared import (  # noqa: E402
     REQUIREMENTS,
     REQUIREMENTS_BENCH,
@@ -29,23 +30,6 @@ from dev.shared import (  # noqa: E402
 )
 
 PYTHONS = ((3, 11), (3, 10))
-
-# What to type -> module of dev/ and its first arguments
-TARGETS = {
-    "demo": ("dev.commands.demo", "demo"),
-    "serve": ("dev.commands.demo", "serve"),
-    "test": ("dev.commands.test", "test"),
-    "test-truth": ("dev.commands.test", "test-truth"),
-    "test-apps": ("dev.commands.test_apps",),
-    "test-native": ("dev.commands.test", "test-native"),
-    "test-mailserver": ("dev.commands.test_mailserver",),
-    "test-browser": ("dev.commands.test_browser",),
-    "test-chaos": ("dev.commands.test_chaos",),
-    "lint": ("dev.commands.lint",),
-    "bench": ("dev.bench.compare",),
-    "screenshots": ("dev.commands.screenshots",),
-    "clean": ("dev.odoo.databases", "clean"),
-}
 
 
 def find_python() -> str:
@@ -179,7 +163,7 @@ def main(argv: list[str]) -> int:
         return clean_environments()
     python = find_python()
     executable = ensure_environment(python, bench=target == "bench")
-    command = [str(executable), "-m", *TARGETS[target], *arguments]
+    command = [str(executable), "-m", "dev.commands", target, *arguments]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     env.pop("PYTHONHOME", None)
     # pymap still imports it; the pin of setuptools keeps it there

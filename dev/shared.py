@@ -9,17 +9,29 @@ from __future__ import annotations
 
 import fcntl
 import os
+import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 ADDON = "mail_company_routing"
+# The apps whose documents the tests and the demo send mail about
+MODULES = ("mail", "sale_management", "crm")
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "dev" / "requirements.txt"
 REQUIREMENTS_BENCH = ROOT / "dev" / "requirements-bench.txt"
 REQUIREMENTS_OCA = ROOT / "dev" / "requirements-oca.txt"
+
+
+class ToolError(Exception):
+    """A command cannot go on; the message says why and what to do."""
+
+
+class NotHere(ToolError):
+    """Something that a command needs is not here and cannot be had."""
 
 
 def cache_dir() -> Path:
@@ -85,3 +97,25 @@ class Progress:
             print("\r" + " " * self.width + "\r", end="")
         if exc_type is None:
             say(f"  done in {time.monotonic() - self.start:.0f} s")
+
+
+@contextmanager
+def time_limit(process: subprocess.Popen, seconds: float | None) -> Iterator[None]:
+    """Wait for ``process`` on leaving; kill it when time is up or the block is left early."""
+    timer = threading.Timer(seconds, process.kill) if seconds else None
+    if timer:
+        timer.daemon = True
+        timer.start()
+    try:
+        with process:
+            try:
+                yield
+            except BaseException:
+                process.terminate()
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(10)
+                process.kill()
+                raise
+    finally:
+        if timer:
+            timer.cancel()

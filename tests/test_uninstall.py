@@ -14,12 +14,11 @@ from ..hooks import uninstall_hook
 ROOT = Path(__file__).resolve().parent.parent
 ADDON = "mail_company_routing"
 
-#: Each step is one run of Odoo; what a script prints last is its answer
+#: Each step is one run of Odoo, since starting it takes longest; a script prints its answer
 SCRIPT = """
 import json
-from dev.odoo import database, odoo_config, run_odoo
-from dev.shared import ADDON
-from dev.commands.test import MODULES
+from dev.odoo import database, execute, odoo_config, run_odoo
+from dev.shared import ADDON, MODULES
 
 CHANGE = '''
 env.ref("mail_company_routing.mail_provider_zoho").unlink()
@@ -31,29 +30,28 @@ env.cr.commit()
 '''
 TELL = '''
 import json
-env.cr.execute("SELECT key FROM ir_config_parameter WHERE key LIKE 'mail_company_routing.%'")
-told = {"parameters": sorted(key for key, in env.cr.fetchall())}
-if "mail.provider" in env:
-    providers = env["mail.provider"].with_context(active_test=False).search([])
-    told["hosts"] = [provider.smtp_host or "" for provider in providers]
-print("told", json.dumps(told))
+providers = env["mail.provider"].with_context(active_test=False).search([])
+print("told", json.dumps([provider.smtp_host or "" for provider in providers]))
 '''
 UNINSTALL = '''
 env["ir.module.module"].search([("name", "=", "mail_company_routing")]).button_immediate_uninstall()
 '''
 
-def shell(name, script):
-    run = run_odoo(["shell", "-d", name], config=odoo_config(name), stdin=script)
-    lines = [line for line in run.stdout.splitlines() if "told " in line]
-    return json.loads(lines[-1].partition("told ")[2]) if lines else None
+def hosts(name, then):
+    run = run_odoo(["shell", "-d", name], config=odoo_config(name), stdin=TELL + then)
+    (line,) = [line for line in run.stdout.splitlines() if "told " in line]
+    return json.loads(line.partition("told ")[2])
+
+def parameters(name):
+    query = "SELECT key FROM ir_config_parameter WHERE starts_with(key, 'mail_company_routing.')"
+    return [key for key, in execute(query, database=name)]
 
 with database(MODULES) as name:
-    answers = {"installed": shell(name, TELL)}
-    shell(name, CHANGE)
+    answers = {"installed": hosts(name, CHANGE)}
     run_odoo(["-u", ADDON, "--stop-after-init"], config=odoo_config(name))
-    answers["upgraded"] = shell(name, TELL)
-    shell(name, UNINSTALL)
-    answers["uninstalled"] = shell(name, TELL)
+    answers["parameters"] = parameters(name)
+    answers["upgraded"] = hosts(name, UNINSTALL)
+    answers["uninstalled"] = parameters(name)
 print("answers", json.dumps(answers))
 """
 
@@ -95,16 +93,16 @@ class TestUninstall(TransactionCase):
             check=True,
         )
         answers = json.loads(done.stdout.rpartition("answers ")[2])
-        installed, upgraded, uninstalled = answers.values()
-        self.assertIn("smtp.zoho.com", installed["hosts"])
-        self.assertIn("smtp.gmail.com", installed["hosts"])
+        installed, parameters, upgraded, uninstalled = answers.values()
+        self.assertIn("smtp.zoho.com", installed)
+        self.assertIn("smtp.gmail.com", installed)
         self.assertEqual(
-            sorted(upgraded["hosts"]),
+            sorted(upgraded),
             sorted(
                 "smtp.changed.example" if host == "smtp.gmail.com" else host
-                for host in installed["hosts"]
+                for host in installed
                 if host != "smtp.zoho.com"
             ),
         )
-        self.assertEqual(len(upgraded["parameters"]), 3, "they survive an upgrade")
-        self.assertEqual(uninstalled, {"parameters": []})
+        self.assertEqual(len(parameters), 3, "they survive an upgrade")
+        self.assertEqual(uninstalled, [])

@@ -13,14 +13,10 @@ from __future__ import annotations
 import argparse
 import ast
 import functools
-import json
 import multiprocessing
 import os
 import re
-import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,23 +27,21 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from dev.bench import report as bench_report
+from dev.bench import report
 from dev.bench.report import ADDON_SIDE, NATIVE, SIDES, Figure
 from dev.odoo import (
-    NoOdoo,
-    NoPostgres,
-    OdooError,
     clone,
     database,
     execute,
+    fetch_addons,
     find_odoo,
     odoo_config,
-    odoo_environment,
     run_odoo,
     workdir,
 )
 from dev.provider import Provider
-from dev.shared import ROOT, Progress, cache_dir, say
+from dev.shared import ROOT, NotHere, Progress, ToolError, cache_dir, say
+from dev.worker import Worker
 
 MODULES = ["mail"]
 PEERS = {
@@ -69,7 +63,7 @@ MAX_DECISION = 30e-6
 MAX_MEMORY = 1.05
 
 
-class BenchError(Exception):
+class BenchError(ToolError):
     """A measurement that means nothing, such as one in which mails were lost."""
 
 
@@ -161,69 +155,22 @@ def peer_config(db: str, folder: Path | None, addon: bool = False, **options: ob
     return odoo_config(db, addon=addon, **options)
 
 
-class Worker:
-    """An Odoo process on a copy of a side's database. Calls are those of bench_worker.Office."""
+class OfficeWorker(Worker):
+    """An Odoo process on a copy of a side's database. Calls are those of worker.Office."""
 
     def __init__(self, side: Side, db: str) -> None:
         self.side, self.db = side, db
-        self.pending = 0
         handle, log = tempfile.mkstemp(prefix="bench-", suffix=".log", dir=workdir())
         os.close(handle)
-        self.log = Path(log)
-        config = side.config(db, logfile=self.log, log_level="warn")
-        with self.log.open("a") as stderr:
-            self.process = subprocess.Popen(
-                [sys.executable, str(WORKER), str(config), side.name],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                text=True,
-                env={**odoo_environment(), "PYTHONPATH": str(find_odoo())},
-                cwd=workdir(),
-            )
-        self.ask("start")
-
-    def ask(self, call: str, **arguments: object) -> None:
-        """Let the process do something, and go on meanwhile; ``answer`` waits for it."""
-        self.pending += 1
-        self.process.stdin.write(json.dumps({"call": call, **arguments}) + "\n")
-        self.process.stdin.flush()
-
-    def answer(self) -> Any:
-        """Wait for all that was asked, return the last result. Raises ``BenchError``."""
-        outcome = {}
-        for _number in range(self.pending):
-            line = self.process.stdout.readline()
-            outcome = json.loads(line) if line else {"error": "Odoo ended"}
-            if "error" in outcome:
-                tail = self.log.read_text(errors="replace")[-3000:]
-                raise BenchError(f"{tail}\n{self.side.name}: {outcome['error']}")
-        self.pending = 0
-        return outcome.get("result")
-
-    def call(self, call: str, **arguments: object) -> Any:
-        """Let the process do something and return its result."""
-        self.ask(call, **arguments)
-        return self.answer()
-
-    def stop(self) -> None:
-        """End the process, at once if it is still busy."""
-        if self.pending:
-            self.process.kill()
-        self.process.stdin.close()
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.process.stdout.close()
+        config = side.config(db, logfile=log, log_level="warn")
+        super().__init__(WORKER, config, side.name, log=Path(log))
 
 
 @contextmanager
-def worker(side: Side, db: str | None = None) -> Iterator[Worker]:
+def worker(side: Side, db: str | None = None) -> Iterator[OfficeWorker]:
     """Yield an Odoo on ``db``, or on a fresh copy of the side's database, dropped at the end."""
     with ExitStack() as stack:
-        started = Worker(side, db or stack.enter_context(clone(side.database)))
+        started = OfficeWorker(side, db or stack.enter_context(clone(side.database)))
         stack.callback(started.stop)
         yield started
 
@@ -235,23 +182,13 @@ def fetch_peer(name: str, requirement: str) -> tuple[Path, str]:
     ``BenchError`` where there is none, or where it needs addons that are not Odoo's.
     """
     target = cache_dir() / "peers" / name
-    fresh = target.with_name(f"{name}.{os.getpid()}")
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--no-deps", "--only-binary=:all:",
-         "--no-compile", "--disable-pip-version-check", "--quiet", "--target", str(fresh),
-         requirement],
-        capture_output=True,
-        text=True,
-        check=False,
-    )  # fmt: skip
-    if done.returncode == 0:
-        shutil.rmtree(target, ignore_errors=True)
-        fresh.rename(target)
-    shutil.rmtree(fresh, ignore_errors=True)
-    if not target.is_dir():
-        reason = (done.stderr.strip().splitlines() or ["pip failed"])[-1]
-        raise BenchError(f"{name} is left out: {requirement} could not be had ({reason})")
-    folder = target / "odoo" / "addons"
+    try:
+        folder = fetch_addons(target, requirement)
+    except NotHere as error:
+        folder = target / "odoo" / "addons"
+        if not folder.is_dir():
+            reason = f"{requirement} could not be had ({error})"
+            raise BenchError(f"{name} is left out: {reason}") from error
     manifest = ast.literal_eval((folder / name / "__manifest__.py").read_text())
     home = find_odoo()
     places = (folder, home / "addons", home / "odoo" / "addons")
@@ -305,7 +242,9 @@ class Bench:
         """Give the table's cells of the sides ``names``."""
         return {name: text(name) for name in SIDES if name in set(names)}
 
-    def furnish(self, workers: Iterable[Worker], mails: Mapping[str, Any], **plan: object) -> dict:
+    def furnish(
+        self, workers: Iterable[OfficeWorker], mails: Mapping[str, Any], **plan: object
+    ) -> dict:
         """Furnish several databases at once; return by side what writing a mail took."""
         workers = list(workers)
         for one in workers:
@@ -314,7 +253,7 @@ class Bench:
             one.ask("write_mails", **mails)
         return {one.side.name: one.answer() for one in workers}
 
-    def send(self, one: Worker, count: int | None = None, delay: float = 0.0) -> Run:
+    def send(self, one: OfficeWorker, count: int | None = None, delay: float = 0.0) -> Run:
         """Refill a queue, work it off and check that every mail went out, once."""
         one.call("refill", count=count)
         for table in ("mail_mail", "mail_message"):
@@ -334,7 +273,7 @@ class Bench:
         return Run(mails=outcome.pop("sent"), **outcome)
 
     def interleaved(
-        self, workers: Mapping[str, Worker], rounds: int, count: int, progress: Progress
+        self, workers: Mapping[str, OfficeWorker], rounds: int, count: int, progress: Progress
     ) -> dict[str, list[Run]]:
         """Send in turns, there and back, so that what slows the machine down slows all down.
 
@@ -382,7 +321,7 @@ class Bench:
         return runs
 
     @functools.cached_property
-    def offices(self) -> dict[str, Worker]:
+    def offices(self) -> dict[str, OfficeWorker]:
         """One server, 300 senders: an Odoo for each side, and the sides that can restrict."""
         count = 100 if self.quick else 300
         offices = {name: self.stack.enter_context(worker(side)) for name, side in
@@ -781,18 +720,18 @@ def run(names: Sequence[str], quick: bool, plot: Path) -> int:
             say(f"Measuring: {name}")
             try:
                 figures += MEASUREMENTS[name](bench)
-            except (BenchError, OdooError) as error:
+            except ToolError as error:
                 say(str(error))
                 failed.append(name)
     say("")
-    say(bench_report.table(figures))
+    say(report.table(figures))
     say("")
     for note in bench.notes:
         say(f"- {note}")
     if quick:
         say("- Quick: fewer mails and rounds, the other addons left out; measure again without.")
     if bench.plotted:
-        bench_report.draw(bench.plotted, plot)
+        report.draw(bench.plotted, plot)
         say(f"Plot: {plot}")
     missed = [figure for figure in figures if figure.goal and not figure.reached]
     for figure in missed:
@@ -803,7 +742,7 @@ def run(names: Sequence[str], quick: bool, plot: Path) -> int:
     return 1 if missed or failed else 0
 
 
-def main(argv: Sequence[str]) -> int:
+def bench(arguments: Sequence[str]) -> int:
     """Read the command line and measure."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__.partition("\n")[0])
     parser.add_argument(
@@ -813,14 +752,6 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--plot", type=Path, default=ROOT / "docs" / "bench.png", help="where to draw the plot"
     )
-    options = parser.parse_args(argv)
+    options = parser.parse_args(arguments)
     names = [name for name in MEASUREMENTS if not options.only or name in options.only]
-    try:
-        return run(names, options.quick, options.plot)
-    except (BenchError, NoOdoo, NoPostgres, OdooError) as error:
-        say(str(error))
-        return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    return run(names, options.quick, options.plot)

@@ -1,26 +1,25 @@
-"""One Odoo of the benchmarks, in a process of its own: ``bench_worker.py <odoo.conf> <side>``.
+"""One Odoo of the benchmarks, in a process of its own: ``worker.py <odoo.conf> <side>``.
 
-Started by :mod:`dev.bench` with Odoo on the Python path. Reads one JSON object a line from stdin,
-``{"call": <method of Office>, ...arguments}``, and answers each with a line on stdout,
-``{"result": ...}`` or ``{"error": <traceback>}``. Odoo's log goes where the configuration says.
+Started by :mod:`dev.bench.compare`, see :mod:`dev.worker`; the calls are the methods of ``Office``.
 """
 
 # pylint: disable=print-used
 from __future__ import annotations
 
 import gc
-import json
 import re
 import statistics
 import sys
 import time
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import odoo
+
+from dev.worker import answer_calls
 
 PASSWORD = "secret"
 DOMAIN = "bench.example"
@@ -451,22 +450,6 @@ def _memory(name: str) -> int:
     return int(re.search(rf"^{name}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.M)[1])
 
 
-def main(conf: str, side: str) -> None:
-    """Answer the calls on stdin until its end."""
-    answers = sys.stdout
-    sys.stdout = sys.stderr
-    office = None
-    for line in sys.stdin:
-        arguments = json.loads(line)
-        try:
-            office = office or Office(conf, side)
-            call = arguments.pop("call")
-            answer = {"result": getattr(office, call)(**arguments) if call != "start" else None}
-        except Exception:
-            answer = {"error": traceback.format_exc()}
-        print(json.dumps(answer), file=answers, flush=True)
-    odoo.sql_db.close_all()
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    answer_calls(partial(Office, *sys.argv[1:]))
+    odoo.sql_db.close_all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 from dev.commands.story import (
@@ -17,11 +18,11 @@ from dev.commands.story import (
     show,
     tell,
 )
-from dev.odoo import NoOdoo, OdooError, database, find_odoo, odoo_config, workdir
+from dev.odoo import NoOdoo, OdooHomeError, database, find_odoo, odoo_config, workdir
 from dev.odoo.web import serving
-from dev.shared import say
+from dev.provider import Provider
+from dev.shared import MODULES, say
 
-MODULES = ["crm", "sale_management"]
 SALES_LOGIN = "lingsha"
 
 
@@ -159,16 +160,26 @@ def registry(name):
         odoo.sql_db.close_all()
 
 
-def demo(serve: bool) -> int:
+def demo(_arguments: Sequence[str]) -> int:
     """Play the story on Odoo, else on the decision alone. Return the exit code."""
     try:
-        home = find_odoo()
-    except NoOdoo as error:
-        if serve:
-            say(str(error))
-            return 1
+        find_odoo()
+    except (NoOdoo, OdooHomeError) as error:
         return plain(str(error))
-    say(f"Odoo 16.0: {home}")
+    with played():
+        return 0
+
+
+def serve(_arguments: Sequence[str]) -> int:
+    """Play the story, then leave Odoo and the provider running. Return the exit code."""
+    with played() as (name, provider):
+        return run_server(name, provider)
+
+
+@contextmanager
+def played() -> Iterator[tuple[str, Provider]]:
+    """Play the story on Odoo; give its database and the provider."""
+    say(f"Odoo 16.0: {find_odoo()}")
     with database(MODULES) as name, new_provider(imap=True) as provider:
         with registry(name) as pool:
             rows = tell(OdooOffice(pool, provider), provider)
@@ -176,7 +187,7 @@ def demo(serve: bool) -> int:
         show(rows)
         say("")
         say("The customer got every quotation that the provider let pass; every answer came home.")
-        return run_server(name, provider) if serve else 0
+        yield name, provider
 
 
 def plain(why: str) -> int:
@@ -207,16 +218,3 @@ def run_server(name, provider) -> int:
         served.process.wait()
     say("")
     return 0
-
-
-def main(argv) -> int:
-    """:param argv: ``demo`` or ``serve``"""
-    try:
-        return demo(serve="serve" in argv)
-    except OdooError as error:
-        say(str(error))
-        return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

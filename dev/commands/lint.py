@@ -25,7 +25,7 @@ def python_files() -> list[str]:
     return sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
 
 
-def main(arguments: Sequence[str]) -> int:
+def lint(arguments: Sequence[str]) -> int:
     """Check the files named by ``arguments``, else all; return 1 when there are findings."""
     files = list(arguments) or python_files()
     ruff = [sys.executable, "-m", "ruff"]
@@ -45,7 +45,3 @@ def main(arguments: Sequence[str]) -> int:
             failed.append(name)
     say(f"Findings by {', '.join(failed)}" if failed else f"{len(files)} files, no findings")
     return 1 if failed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

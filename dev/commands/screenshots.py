@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import io
 import json
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
 
 from PIL import Image
 
-from dev.browser import Browser, BrowserError, NoBrowser, chromium, find_browser
-from dev.commands.demo import MODULES, SALES_LOGIN, OdooOffice, registry
+from dev.browser import Browser, BrowserError, chromium, find_browser
+from dev.commands.demo import SALES_LOGIN, OdooOffice, registry
 from dev.commands.story import CUSTOMER, DOMAIN, LOGIN, PASSWORD, new_provider
-from dev.odoo import NoOdoo, NoPostgres, OdooError, database, find_odoo
-from dev.odoo.web import log_in, serving
-from dev.shared import ROOT, Progress, cache_dir, say
+from dev.odoo import OdooError, database, find_odoo
+from dev.odoo.web import Client, serving
+from dev.shared import MODULES, ROOT, Progress, ToolError, cache_dir, say
 
 IMAGES = ROOT / "docs" / "images"
 #: those of them that the app's page shows, in English and on a desk
@@ -40,13 +39,6 @@ RECEIVED = "2026-01-05 08:30:00"
 SENT = "2026-01-05 08:10:00"
 SLOW_SECONDS = 1.5
 
-STILL = """(() => {
-    const style = document.createElement("style");
-    style.textContent = "*, *::before, *::after {animation: none !important;"
-        + "transition: none !important; caret-color: transparent !important}";
-    document.head.append(style);
-    document.activeElement.blur();
-})()"""
 SETUP = """
 const {action, orm} = odoo.__WOWL_DEBUG__.root.env.services;
 const show = (res_id, context) => action.doAction(
@@ -462,42 +454,34 @@ class Showcase(OdooOffice):
 
 def photograph(browser: Browser, address: str, screen: Screen, ids: dict, width: int) -> bytes:
     """Open a screen and return its picture."""
-    browser.resize(width, screen.height)
+    page = browser.page
+    page.set_viewport_size({"width": width, "height": screen.height})
     browser.open(f"{address}/web#cids={ids['companies']}&{screen.place.format(**ids)}")
     try:
         if screen.script:
             browser.wait(f"{_visible('.o_main_navbar')} && {SETTLED}", f"the bar of {screen.name}")
-            browser.evaluate(f"{{const ids = {json.dumps(ids)}; {screen.script}}}")
+            page.evaluate(f"(ids) => {{{screen.script}}}", ids)
         for selector in screen.clicks:
-            browser.wait(_visible(selector), f"{selector} of {screen.name}")
-            browser.evaluate(f"document.querySelector({json.dumps(selector)}).click()")
+            browser.click(selector)
         ready = _visible(screen.ready)
         settled = ready if screen.busy else f"{ready} && {SETTLED}"
         browser.wait(settled, f"{screen.ready} of {screen.name}", busy=screen.busy)
-        browser.evaluate(STILL)
+        page.evaluate("document.activeElement.blur()")
         browser.wait(ready, f"{screen.ready} of {screen.name}", busy=screen.busy)
+        boxes = [found.bounding_box() for found in page.locator(", ".join(screen.shown)).all()]
+        boxes = [box for box in boxes if box and box["width"] and box["height"]]
+        if not boxes:
+            raise BrowserError(f"{screen.name} shows nothing of {', '.join(screen.shown)}")
     except BrowserError as error:
         kept = cache_dir() / "screenshot-failure.png"
-        kept.write_bytes(browser.screenshot(0, 0, width, screen.height))
+        page.screenshot(path=kept)
         raise BrowserError(f"{error}; what it looks like is in {kept}") from error
-    box = browser.evaluate(
-        f"""(() => {{
-            const all = [...document.querySelectorAll({json.dumps(", ".join(screen.shown))})]
-                .map((element) => element.getBoundingClientRect())
-                .filter((box) => box.width && box.height);
-            return [
-                Math.min(...all.map((box) => box.left)), Math.min(...all.map((box) => box.top)),
-                Math.max(...all.map((box) => box.right)), Math.max(...all.map((box) => box.bottom)),
-            ];
-        }})()"""
-    )
-    if None in box:
-        raise BrowserError(f"{screen.name} shows nothing of {', '.join(screen.shown)}")
-    left, top, right, bottom = box
-    left, top = max(0, int(left) - screen.margin), max(0, int(top) - screen.margin)
-    right = min(width, int(right) + screen.margin)
-    bottom = min(screen.height, int(bottom) + screen.margin)
-    return browser.screenshot(left, top, right - left, bottom - top)
+    left = max(0, int(min(box["x"] for box in boxes)) - screen.margin)
+    top = max(0, int(min(box["y"] for box in boxes)) - screen.margin)
+    right = min(width, int(max(box["x"] + box["width"] for box in boxes)) + screen.margin)
+    bottom = min(screen.height, int(max(box["y"] + box["height"] for box in boxes)) + screen.margin)
+    clip = {"x": left, "y": top, "width": right - left, "height": bottom - top}
+    return page.screenshot(clip=clip, animations="disabled")
 
 
 def _visible(selector: str) -> str:
@@ -525,14 +509,13 @@ def take_all(
 ) -> None:
     """Take the pictures of the screens, in each language and size, and write them."""
     IMAGES.mkdir(parents=True, exist_ok=True)
-    browser.call("Emulation.setTimezoneOverride", timezoneId=TIMEZONE)
     for lang, short in LANGUAGES.items():
         office.speak(lang)
-        sessions = {}
+        clients: dict[str, Client] = {}
         for screen in screens:
-            if screen.login not in sessions:
-                sessions[screen.login] = log_in(address, name, screen.login)
-            browser.set_cookie("session_id", sessions[screen.login], address)
+            if screen.login not in clients:
+                clients[screen.login] = Client(address, name, screen.login)
+            browser.be(clients[screen.login])
             for width in WIDTHS:
                 png = shrink(photograph(browser, address, screen, office.ids, width))
                 path = IMAGES / f"{screen.name}_{short}_{width}.png"
@@ -544,8 +527,13 @@ def take_all(
         raise BrowserError("the page complained:\n" + "\n".join(browser.complaints))
 
 
-def screenshots(names: Sequence[str]) -> None:
+def screenshots(names: Sequence[str]) -> int:
     """Take the pictures of the screens of these names, of all if there are none."""
+    unknown = set(names) - {screen.name for screen in SCREENS}
+    if unknown:
+        known = ", ".join(screen.name for screen in SCREENS)
+        say(f"No screen {', '.join(sorted(unknown))}; there are {known}")
+        return 2
     screens = [screen for screen in SCREENS if not names or screen.name in names]
     find_odoo()
     find_browser()
@@ -562,24 +550,9 @@ def screenshots(names: Sequence[str]) -> None:
         office.receive_unprocessed(provider)
         with Progress("Installing Simplified Chinese"):
             office.install_chinese()
-        with serving(name) as served, chromium() as browser:
-            take_all(browser, served.address, name, office, screens, say)
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Take the pictures; ``arguments`` are names of screens. Return the exit code."""
-    unknown = set(arguments) - {screen.name for screen in SCREENS}
-    if unknown:
-        known = ", ".join(screen.name for screen in SCREENS)
-        say(f"No screen {', '.join(sorted(unknown))}; there are {known}")
-        return 2
-    try:
-        screenshots(arguments)
-    except (BrowserError, NoBrowser, NoOdoo, NoPostgres, OdooError) as error:
-        say(str(error))
-        return 1
+        with serving(name) as served, chromium(timezone_id=TIMEZONE) as browser:
+            try:
+                take_all(browser, served.address, name, office, screens, say)
+            except BrowserError as error:
+                raise ToolError(str(error)) from error
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

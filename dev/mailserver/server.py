@@ -12,7 +12,7 @@ temporary folder, and uses nothing of the system's mail configuration::
 
 It needs root, because Postfix's master and Dovecot do; as root it installs Debian's packages if
 they are missing. No mail can leave the machine: Postfix has no SMTP client and asks no DNS here.
-``python -m dev.mailserver`` shows all of it at work.
+Its configuration is in ``templates``.
 """
 
 from __future__ import annotations
@@ -20,10 +20,8 @@ from __future__ import annotations
 import base64
 import contextlib
 import grp
-import imaplib
 import itertools
 import os
-import poplib
 import pwd
 import random
 import re
@@ -33,17 +31,16 @@ import smtplib
 import socket
 import ssl
 import subprocess
-import sys
 import tempfile
 import time
-from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
-from email.message import EmailMessage, Message
-from email.utils import make_msgid
+from email.message import Message
 from pathlib import Path
+from string import Template
 
-from dev.provider import HOST, _server_tls
-from dev.shared import Progress, cache_dir, locked, say
+from dev.debian import NotInstalled, install_packages
+from dev.provider import HOST, domain_of, write_certificates
+from dev.shared import NotHere
 
 #: Debian's packages, each with a program that comes with no other
 PACKAGES = {
@@ -52,7 +49,7 @@ PACKAGES = {
     "dovecot-pop3d": "/usr/lib/dovecot/pop3",
     "dovecot-lmtpd": "/usr/lib/dovecot/lmtp",
 }
-_APT = "apt-get install --no-install-recommends " + " ".join(PACKAGES)
+_TEMPLATES = Path(__file__).with_name("templates")
 _DOVECOT = "/usr/sbin/dovecot"
 # invoke-rc.d and deb-systemd-invoke ask it whether a package may start its service
 _POLICY = Path("/usr/sbin/policy-rc.d")
@@ -76,104 +73,6 @@ _PORTS = (
 # Below the ports that the kernel gives to outgoing connections (ip_local_port_range)
 _PORT_RANGE = (20000, 32767)
 
-# http://www.postfix.org/postconf.5.html
-_MAIN_CF = """\
-compatibility_level = 3.6
-myhostname = {hostname}
-mydomain = {hostname}
-myorigin = {hostname}
-meta_directory = {folder}/postfix
-queue_directory = {folder}/queue
-data_directory = {folder}/postfix-data
-mail_owner = postfix
-setgid_group = postdrop
-maillog_file_prefixes = {folder}
-maillog_file = {log}
-
-# Loopback only: no DNS, no SMTP client (master.cf has none), no mail for any other domain
-inet_interfaces = {host}
-inet_protocols = ipv4
-mynetworks = {host}
-disable_dns_lookups = yes
-smtp_dns_support_level = disabled
-smtp_host_lookup = native
-lmtp_host_lookup = native
-smtpd_peername_lookup = no
-default_transport = error:5.1.2 no mail leaves this machine
-local_transport = error:5.1.1 no such user
-mydestination =
-local_recipient_maps =
-alias_maps =
-alias_database =
-
-# The hosted domains: smtpd knows their addresses and refuses the others at RCPT TO
-virtual_mailbox_domains = {domains}
-virtual_mailbox_maps = texthash:{folder}/postfix/mailboxes
-virtual_alias_domains =
-virtual_alias_maps = texthash:{folder}/postfix/aliases
-virtual_transport = lmtp:unix:private/dovecot-lmtp
-# The outside domains: smtpd takes any address; what Dovecot then refuses is bounced
-relay_domains = {outside}
-relay_recipient_maps =
-relay_transport = lmtp:unix:private/dovecot-lmtp
-parent_domain_matches_subdomains =
-# Our clients stand for remote ones, whose headers Postfix leaves alone
-local_header_rewrite_clients =
-
-# Who may send as whom
-smtpd_sasl_auth_enable = yes
-smtpd_sasl_type = dovecot
-smtpd_sasl_path = private/auth
-smtpd_sasl_security_options = noanonymous
-smtpd_sender_login_maps = texthash:{folder}/postfix/sender_logins
-smtpd_sender_restrictions = reject_sender_login_mismatch
-smtpd_relay_restrictions = permit_sasl_authenticated, reject_unauth_destination
-
-smtpd_tls_chain_files = {certificate}
-smtpd_tls_auth_only = yes
-smtpd_tls_loglevel = 1
-tls_random_source = dev:/dev/urandom
-
-# Everything comes from one client, and none of it shall wait
-smtpd_client_connection_count_limit = 0
-smtpd_client_connection_rate_limit = 0
-smtpd_error_sleep_time = 0
-smtpd_soft_error_limit = 1000
-smtpd_hard_error_limit = 1000
-in_flow_delay = 0
-queue_run_delay = 1s
-minimal_backoff_time = 1s
-maximal_backoff_time = 2s
-"""
-
-# http://www.postfix.org/master.5.html: service, type, private, unprivileged, chroot, wake-up,
-# process limit, program
-_MASTER_CF = """\
-{smtp_port} inet n - n - - smtpd
-  -o smtpd_tls_security_level=none
-{submission_port} inet n - n - - smtpd
-  -o syslog_name=postfix/submission
-  -o smtpd_tls_security_level=encrypt
-  -o smtpd_relay_restrictions=permit_sasl_authenticated,reject
-{smtps_port} inet n - n - - smtpd
-  -o syslog_name=postfix/smtps
-  -o smtpd_tls_wrappermode=yes
-  -o smtpd_relay_restrictions=permit_sasl_authenticated,reject
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 1 1 qmgr
-tlsmgr unix - - n 1000? 1 tlsmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-error unix - - n - - error
-retry unix - - n - - error
-lmtp unix - - n - - lmtp
-anvil unix - - n - 1 anvil
-scache unix - - n - 1 scache
-postlog unix-dgram n - n - 1 postlogd
-"""
-
 # What post-install(1) makes: folder of the queue, owner, group, mode
 _QUEUE_FOLDERS = (
     *((name, "postfix", "root", 0o700) for name in (
@@ -185,110 +84,12 @@ _QUEUE_FOLDERS = (
     ("pid", "root", "root", 0o755),
 )  # fmt: skip
 
-# What the two Dovecots write differently. https://doc.dovecot.org/2.3/ and
+# The two whose settings differ: https://doc.dovecot.org/2.3/ and
 # https://doc.dovecot.org/2.4/installation/upgrade/2.3-to-2.4.html
-_DOVECOT_DIALECT = {
-    (2, 3): """\
-mail_location = maildir:~/Maildir
-disable_plaintext_auth = no
-ssl_cert = <{certificate}
-ssl_key = <{certificate}
-passdb {{
-  driver = passwd-file
-  args = username_format=%u {folder}/dovecot/users
-}}
-userdb {{
-  driver = passwd-file
-  args = username_format=%u {folder}/dovecot/users
-}}
-service anvil {{
-  unix_listener anvil-auth-penalty {{
-    mode = 0
-  }}
-}}
-""",
-    (2, 4): """\
-dovecot_config_version = 2.4.0
-dovecot_storage_version = 2.4.0
-mail_driver = maildir
-mail_path = ~/Maildir
-auth_allow_cleartext = yes
-ssl_server_cert_file = {certificate}
-ssl_server_key_file = {certificate}
-passdb passwd-file {{
-  passwd_file_path = {folder}/dovecot/users
-}}
-userdb passwd-file {{
-  passwd_file_path = {folder}/dovecot/users
-}}
-""",
-}
-_DOVECOT_CONF = """\
-{dialect}
-protocols = imap pop3 lmtp
-listen = {host}
-hostname = {hostname}
-base_dir = {folder}/dovecot/run
-state_dir = {folder}/dovecot/state
-log_path = {log}
-log_timestamp = "%b %d %H:%M:%S dovecot/"
-ssl = yes
-auth_mechanisms = plain login
-auth_failure_delay = 0
-recipient_delimiter =
-first_valid_uid = {uid}
-mail_fsync = never
-protocol imap {{
-  mail_max_userip_connections = 200
-}}
-protocol pop3 {{
-  mail_max_userip_connections = 200
-}}
-service imap-login {{
-  inet_listener imap {{
-    port = {imap_port}
-  }}
-  inet_listener imaps {{
-    port = {imaps_port}
-    ssl = yes
-  }}
-}}
-service pop3-login {{
-  inet_listener pop3 {{
-    port = {pop3_port}
-  }}
-  inet_listener pop3s {{
-    port = {pop3s_port}
-    ssl = yes
-  }}
-}}
-service auth {{
-  unix_listener {folder}/queue/private/auth {{
-    mode = 0600
-    user = postfix
-  }}
-}}
-service lmtp {{
-  unix_listener {folder}/queue/private/dovecot-lmtp {{
-    mode = 0600
-    user = postfix
-  }}
-}}
-"""
-
-# Reads the process groups that the server starts. Its input ends when the process that wanted
-# the server does, however that went; it then does what stop() would have done.
-_WATCHDOG = """\
-groups=
-while read -r group; do groups="$groups -$group"; done
-[ -z "$groups" ] || kill -s TERM -- $groups
-sleep 1
-[ -z "$groups" ] || kill -s KILL -- $groups
-rm -rf "$0"
-"""
+_DOVECOTS = ("2.3", "2.4")
 
 
-class NoMailServer(Exception):
+class NoMailServer(NotHere):
     """Postfix and Dovecot cannot run here; the message says why and what to do."""
 
 
@@ -340,7 +141,7 @@ class MailServer:
         self.host = HOST
         self.smtp_port = self.submission_port = self.smtps_port = 0
         self.imap_port = self.imaps_port = self.pop3_port = self.pop3s_port = 0
-        self.certificate: Path | None = None  # PEM, while started
+        self.certificate: Path | None = None  # PEM, to be trusted; while started
         self.folder: Path | None = None  # configuration, queue, mailboxes and log, while started
         self._running: contextlib.ExitStack | None = None
         self._process: subprocess.Popen  # the one that was started last
@@ -349,10 +150,10 @@ class MailServer:
         """Refuse what Postfix would stumble over only when the mail is there."""
         hosted = {*self.domains, *self.outside}
         for address in self.accounts:
-            if _domain(address) not in hosted:
+            if domain_of(address) not in hosted:
                 raise ValueError(f"account {address}: its domain is not one of {sorted(hosted)}")
         for address in self.aliases:
-            if _domain(address) not in self.domains:
+            if domain_of(address) not in self.domains:
                 raise ValueError(f"alias {address}: its domain is not in {sorted(self.domains)}")
         catch_alls = {f"catch-all of {key}": value for key, value in self.domains.items() if value}
         for what, mailbox in {**catch_alls, **self.aliases}.items():
@@ -382,7 +183,7 @@ class MailServer:
             self.folder = Path(tempfile.mkdtemp(prefix="mailserver-", dir="/tmp"))
             stack.callback(self._forget)
             stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
-            self.certificate, _context = _server_tls(self.folder)
+            self._shown, self.certificate = write_certificates(self.folder)
             self._choose_ports()
             self._configure()
             watchdog = _watchdog(stack, self.folder)
@@ -623,7 +424,7 @@ class MailServer:
             "log": self._log_file(),
             "host": HOST,
             "hostname": HOSTNAME,
-            "certificate": self.certificate,
+            "certificate": self._shown,
             "domains": " ".join(self.domains),
             "outside": " ".join(self.outside),
             "uid": pwd.getpwnam(_MAILBOX_USER).pw_uid,
@@ -637,7 +438,7 @@ class MailServer:
         _make_folder(folder / "queue")
         for name, user, group, mode in _QUEUE_FOLDERS:
             _make_folder(folder / "queue" / name, user, group, mode)
-        hosted = [address for address in self.accounts if _domain(address) in self.domains]
+        hosted = [address for address in self.accounts if domain_of(address) in self.domains]
         # An alias of a whole domain is looked at before the domain's mailboxes (virtual(5))
         aliases = {address: address for address in hosted} | self.aliases
         aliases |= {f"@{domain}": mailbox for domain, mailbox in self.domains.items() if mailbox}
@@ -653,18 +454,19 @@ class MailServer:
         for name, table in tables.items():
             text = "".join(f"{key} {value}\n" for key, value in table.items())
             (folder / "postfix" / name).write_text(text)
-        (folder / "postfix" / "main.cf").write_text(_MAIN_CF.format(**values))
-        (folder / "postfix" / "master.cf").write_text(_MASTER_CF.format(**values))
+        for name in ("main.cf", "master.cf"):
+            (folder / "postfix" / name).write_text(_template(name, values))
         # Postfix waits until its files are some seconds old, in case somebody is still writing them
         for path in (folder / "postfix").iterdir():
             os.utime(path, (0, 0))
 
     def _configure_dovecot(self, folder: Path, values: Mapping[str, object]) -> None:
-        dialect = _DOVECOT_DIALECT[_dovecot_version()].format(**values)
+        settings = _template(f"dovecot-{_dovecot_version()}.conf", values)
+        settings += _template("dovecot.conf", values)
         owner = pwd.getpwnam(_MAILBOX_USER)
         _make_folder(folder / "dovecot")
         _make_folder(folder / "mailboxes", _MAILBOX_USER, _MAILBOX_USER, 0o700)
-        (folder / "dovecot" / "conf").write_text(_DOVECOT_CONF.format(dialect=dialect, **values))
+        (folder / "dovecot" / "conf").write_text(settings)
         users = folder / "dovecot" / "users"
         # In base64, as a colon ends a field: https://doc.dovecot.org/2.3/ (Passwd-file)
         users.write_text(
@@ -741,63 +543,26 @@ def install() -> None:
     """Install the missing packages without starting their services.
 
     A Postfix installed by this gets no configuration, so that it never becomes the machine's
-    mail server; a package that would have to go (another mail server) stays.
+    mail server.
 
     :raises NoMailServer: not root, no apt-get, or what apt-get could not do.
     """
-    missing = missing_packages()
-    root = os.geteuid() == 0
-    if missing and not (root and shutil.which("apt-get")):
-        raise NoMailServer(
-            f"{', '.join(missing)} not installed. As root, on Debian or Ubuntu: {_APT}"
-        )
-    if not root:
+    try:
+        install_packages(missing_packages, during=_no_services)
+    except NotInstalled as error:
+        raise NoMailServer(str(error)) from error
+    if os.geteuid():
         raise NoMailServer("Postfix and Dovecot start as root only: run this as root.")
-    if missing:
-        with locked(cache_dir() / "apt.lock", "Another run is installing packages; waiting ..."):
-            missing = missing_packages()
-            if missing:
-                _install(missing)
     _dovecot_version()
-
-
-def _install(packages: list[str]) -> None:
-    if "postfix" in packages and shutil.which("debconf-set-selections"):
-        choice = b"postfix postfix/main_mailer_type select No configuration\n"
-        subprocess.run(["debconf-set-selections"], input=choice, check=False)
-    with Progress(f"Installing {', '.join(packages)} (once)") as progress, _no_services():
-        _apt_get(progress, "update")
-        _apt_get(progress, "install", "--yes", "--no-install-recommends", "--no-remove", *packages)
-    if missing_packages():
-        raise NoMailServer(f"apt-get did not bring {', '.join(missing_packages())}. Try: {_APT}")
-
-
-def _apt_get(progress: Progress, *arguments: str) -> None:
-    """Run apt-get; NoMailServer carries its last lines."""
-    tail: deque[str] = deque(maxlen=15)
-    with subprocess.Popen(
-        ["apt-get", "-o", "DPkg::Lock::Timeout=300", *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"},
-    ) as process:
-        for line in process.stdout or ():
-            tail.append(line)
-            progress.update(line.strip()[:60])
-    if process.returncode:
-        raise NoMailServer(
-            f"{''.join(tail)}apt-get {arguments[0]} failed; its last lines are above. "
-            f"As root: {_APT}"
-        )
 
 
 @contextlib.contextmanager
 def _no_services() -> Iterator[None]:
     """Forbid packages to start services (README.policy-rc.d of Debian's init-system-helpers); the
     machine's own policy comes back afterwards."""
+    if shutil.which("debconf-set-selections"):
+        choice = b"postfix postfix/main_mailer_type select No configuration\n"
+        subprocess.run(["debconf-set-selections"], input=choice, check=False)
     ours = "#!/bin/sh\n# By dev/mailserver.py, while it installs packages\nexit 101\n"
     own = _POLICY.with_name("policy-rc.d.before-mailserver")
     # A run that was killed may have left ours, and the machine's beside it
@@ -814,22 +579,23 @@ def _no_services() -> Iterator[None]:
             _POLICY.unlink(missing_ok=True)
 
 
-def _dovecot_version() -> tuple[int, int]:
-    """Return Dovecot's version. Raises NoMailServer for one whose settings are not known here."""
+def _dovecot_version() -> str:
+    """Return Dovecot's version, such as 2.3. Raises NoMailServer for one that is not known here."""
     text = subprocess.check_output([_DOVECOT, "--version"], text=True).strip()
-    match = re.match(r"(\d+)\.(\d+)", text)
-    version = (int(match[1]), int(match[2])) if match else (0, 0)
-    if version not in _DOVECOT_DIALECT:
-        known = " and ".join(f"{major}.{minor}" for major, minor in _DOVECOT_DIALECT)
-        raise NoMailServer(f"Dovecot {text} is installed; this works with {known}.")
+    version = next((known for known in _DOVECOTS if re.match(rf"{known}\b", text)), None)
+    if version is None:
+        raise NoMailServer(
+            f"Dovecot {text} is installed; this works with {' and '.join(_DOVECOTS)}."
+        )
     return version
 
 
 # --- helpers -------------------------------------------------------------------------------
 
 
-def _domain(address: str) -> str:
-    return address.rpartition("@")[2]
+def _template(name: str, values: Mapping[str, object]) -> str:
+    """Return a file of ``templates`` with the values filled in."""
+    return Template((_TEMPLATES / name).read_text()).substitute(values)
 
 
 def _age(name: str) -> tuple[int, int, str]:
@@ -890,7 +656,7 @@ def _send(
 def _watchdog(stack: contextlib.ExitStack, folder: Path) -> subprocess.Popen:
     """Start a process that ends the groups written to it if this process ends before the stack."""
     process = subprocess.Popen(
-        ["/bin/sh", "-c", _WATCHDOG, str(folder)],
+        ["/bin/sh", str(_TEMPLATES / "watchdog.sh"), str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -927,155 +693,3 @@ def _members(group: int) -> list[int]:
             if int(its_group) == group and state not in "ZX":
                 found.append(int(path.parent.name))
     return found
-
-
-# --- python -m dev.mailserver --------------------------------------------------------------
-
-
-def main() -> int:
-    """Send a mail each way, fetch what came, and say what happened; 1 when it went otherwise."""
-    accounts = {
-        "sales@a.com": "a: pass",
-        "catchall@a.com": "secret",
-        "sales@b.com": "secret",
-        "sales@c.com": "secret",
-        "buyer@example.net": "secret",
-    }
-    start = time.monotonic()
-    server = MailServer(accounts, {"a.com": "catchall@a.com", "b.com": None, "c.com": None})
-    try:
-        with server:
-            say(f"started in {time.monotonic() - start:.1f} s, in {server.folder}")
-            folder = server.folder
-            assert folder is not None
-            _show_sending(server)
-            _show_fetching(server)
-            start = time.monotonic()
-        say(f"stopped in {time.monotonic() - start:.1f} s")
-    except NoMailServer as error:
-        say(str(error))
-        return 1
-    left = [*folder.parent.glob(folder.name), *_mentioning(str(folder))]
-    say(f"left behind: {left or 'nothing'}")
-    return 1 if left else 0
-
-
-def _show_sending(server: MailServer) -> None:
-    """Play what is allowed and what is not; raise AssertionError when Postfix sees it otherwise."""
-
-    def send(login: str, mail_from: str, to: str) -> str:
-        mail = EmailMessage()
-        mail["From"], mail["To"], mail["Subject"] = mail_from, to, f"{mail_from} to {to}"
-        mail["Message-ID"] = make_msgid(domain="client.example")
-        mail.set_content("Grüße")
-        try:
-            server.send_from(login, mail_from, to, mail)
-            return "accepted"
-        except smtplib.SMTPRecipientsRefused as error:
-            return " ".join(f"{code} {text.decode()}" for code, text in error.recipients.values())
-
-    def show(what: str, answer: str, expected: str) -> None:
-        say(f"{what}: {answer}")
-        assert expected in answer, f"{what}: {answer}; expected: {expected}"
-
-    mark = server.mark()
-    answer = send("sales@b.com", "sales@b.com", "buyer@example.net")
-    show("B to its customer", answer, "accepted")
-    server.wait_for("buyer@example.net", 1)
-    answer = send("buyer@example.net", "buyer@example.net", "sales@b.com")
-    show("the customer to B", answer, "accepted")
-    server.wait_for("sales@b.com", 1)
-    answer = send("sales@b.com", "bounce@a.com", "buyer@example.net")
-    show("B as bounce@a.com", answer, "not owned by user sales@b.com")
-    answer = send("sales@b.com", "other@b.com", "buyer@example.net")
-    show("B as an address of its own domain", answer, "not owned by user sales@b.com")
-    answer = send("buyer@example.net", "buyer@example.net", "anything@a.com")
-    show("to an unknown address of A, catch-all", answer, "accepted")
-    server.wait_for("catchall@a.com", 1)
-    answer = send("buyer@example.net", "buyer@example.net", "anything@c.com")
-    show("to an unknown address of C, no catch-all", answer, "550 5.1.1")
-    mail = EmailMessage()
-    mail["From"], mail["Subject"] = "somebody@example.org", "from another provider"
-    mail.set_content("Hello")
-    refused = server.deliver(["sales@c.com", "nobody@c.com"], mail, "somebody@example.org")
-    show("from another server, refused", str(refused), "'nobody@c.com': (550")
-    server.wait_for("sales@c.com", 1)
-    answer = send("sales@b.com", "sales@b.com", "somebody@elsewhere.example")
-    show("B to any other domain", answer, "550 5.1.2")
-    answer = send("sales@b.com", "sales@b.com", "nobody@example.net")
-    show("B to a customer that does not exist", answer, "accepted")
-    report = server.wait_for("sales@b.com", 2)[-1].decode()
-    lines = re.findall(r"(?m)^(?:Final-Recipient|Action|Status|Diagnostic-Code): .*", report)
-    show("  Postfix's delivery report", "; ".join(map(str.strip, lines)), "Status: 5.1.1")
-    server.queue_empty()
-    server.wait_for_log(r"postfix/bounce.*sender non-delivery notification", mark)
-    say("what they logged:")
-    for line in server.log(mark).splitlines():
-        if re.search(r"reject:|status=|saved mail|non-delivery", line):
-            say(f"  {line}")
-
-
-def _show_fetching(server: MailServer) -> None:
-    """Fetch as Odoo's fetchmail does, each way; each time what is there is unseen again."""
-    login, context = "sales@b.com", server.client_context()
-    password = server.accounts[login]
-    kept = server.mailbox(login)
-    imap = {
-        "IMAP": lambda: imaplib.IMAP4(server.host, server.imap_port),
-        "IMAP, STARTTLS": lambda: imaplib.IMAP4(server.host, server.imap_port),
-        "IMAP, TLS": lambda: imaplib.IMAP4_SSL(
-            server.host, server.imaps_port, ssl_context=context
-        ),
-    }  # fmt: skip
-    for what, connect in imap.items():
-        client = connect()
-        if what == "IMAP, STARTTLS":
-            client.starttls(context)
-        client.login(login, password)
-        client.select()
-        numbers = client.search(None, "(UNSEEN)")[1][0].split()
-        mails = [client.fetch(number, "(RFC822)")[1][0][1] for number in numbers]
-        for number in numbers:
-            client.store(number, "+FLAGS", "\\Seen")
-        again = client.search(None, "(UNSEEN)")[1][0].split()
-        for number in numbers:
-            client.store(number, "-FLAGS", "\\Seen")
-        client.close()
-        client.logout()
-        say(f"{what}: {len(mails)} unseen fetched, then {len(again)}")
-        assert mails == kept and not again, (mails, kept, again)
-    for what, pop in (
-        ("POP3", poplib.POP3(server.host, server.pop3_port)),
-        ("POP3, TLS", poplib.POP3_SSL(server.host, server.pop3s_port, context=context)),
-    ):
-        pop.user(login)
-        pop.pass_(password)
-        count = pop.stat()[0]
-        pop.list()
-        mails = [b"\r\n".join(pop.retr(1 + number)[1]) + b"\r\n" for number in range(count)]
-        for number in range(count):
-            pop.dele(1 + number)
-        # With TLS nothing is left, unless the first session's deletions are undone
-        if what == "POP3":
-            pop.rset()
-        pop.quit()
-        say(f"{what}: {len(mails)} retrieved, then {len(server.mailbox(login))} in the mailbox")
-        assert mails == kept, (mails, kept)
-    assert not server.mailbox(login)
-    server.clear()
-    assert not any(server.mailbox(address) for address in server.accounts)
-
-
-def _mentioning(text: str) -> list[str]:
-    """Return the processes whose command line holds ``text``."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            command = path.read_text(errors="replace").replace("\0", " ")
-            if text in command:
-                found.append(f"{path.parent.name} {command}")
-    return found
-
-
-if __name__ == "__main__":
-    sys.exit(main())

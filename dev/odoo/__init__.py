@@ -1,24 +1,17 @@
 """Odoo 16.0 for the tools: where it is, how it is run, and databases to run it on."""
 
-from .databases import (
-    NoOdoo,
-    NoPostgres,
+from .databases import clone, database, template_key
+from .find import NoOdoo, OdooHomeError, fetch_addons, find_odoo
+from .postgresql import NoPostgres, connect, execute, postgres
+from .run import (
     OdooError,
-    OdooHomeError,
     OdooRun,
     addons_link,
-    clone,
-    connect,
-    database,
-    execute,
-    find_odoo,
+    import_environment,
     install,
     odoo_command,
     odoo_config,
     odoo_environment,
-    postgres,
     run_odoo,
-    template_key,
-    time_limit,
     workdir,
 )

@@ -30,7 +30,7 @@ from pathlib import Path
 import psycopg2
 from psycopg2 import sql
 
-from dev.shared import ADDON, Progress, cache_dir, locked, say
+from dev.shared import ADDON, Progress, ToolError, cache_dir, locked, say
 
 # Databases of one run, and prepared databases; nothing else on a server is ever touched
 RUN_PREFIX = "mcr_run_"
@@ -52,7 +52,7 @@ SETTINGS = {
 }
 
 
-class NoPostgres(Exception):
+class NoPostgres(ToolError):
     """No usable PostgreSQL server; the message says why and what to do."""
 
 
@@ -120,7 +120,7 @@ def database_names(prefix: str) -> list[str]:
     return sorted(name for (name,) in rows)
 
 
-def clean() -> None:
+def remove_server() -> None:
     """Remove every database of the tools, and the embedded server with its data.
 
     Raises ``NoPostgres`` while another run uses the embedded server.

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from dev.odoo import OdooError, odoo_command, odoo_config, odoo_environment, workdir
+import requests
+
+from dev.odoo.run import OdooError, odoo_command, odoo_config, odoo_environment, workdir
 from dev.shared import Progress
 
 START_SECONDS = 180
@@ -74,57 +73,49 @@ class Client:
     """Somebody who is logged in, as the web client is: every call is a request of its own.
 
     :param address: of an Odoo that serves
-    :param session: as :func:`log_in` gives it
+    :param name: of its database
+    :param login: whose password is the same
+    :raises OdooError: he cannot log in
     """
 
-    def __init__(self, address: str, session: str) -> None:
+    def __init__(self, address: str, name: str, login: str) -> None:
         self.address = address
-        self.session = session
+        self._http = _http()
+        self._ask("session/authenticate", {"db": name, "login": login, "password": login})
+
+    @property
+    def session(self) -> str:
+        """The id of the session, for a browser."""
+        return self._http.cookies["session_id"]
 
     def call(self, model: str, method: str, *args: object, **kwargs: object) -> object:
         """Call a public method of a model.
 
         :raises OdooError: with the message of what it raised
         """
-        request = urllib.request.Request(
-            f"{self.address}/web/dataset/call_kw/{model}/{method}",
-            json.dumps(
-                {
-                    "jsonrpc": "2.0",
-                    "params": {"model": model, "method": method, "args": args, "kwargs": kwargs},
-                }
-            ).encode(),
-            {"Content-Type": "application/json", "Cookie": f"session_id={self.session}"},
-        )
-        with urllib.request.urlopen(request, timeout=CALL_SECONDS) as response:
-            answer = json.load(response)
+        parameters = {"model": model, "method": method, "args": args, "kwargs": kwargs}
+        return self._ask(f"dataset/call_kw/{model}/{method}", parameters)
+
+    def _ask(self, place: str, parameters: dict) -> object:
+        answer = self._http.post(
+            f"{self.address}/web/{place}",
+            json={"jsonrpc": "2.0", "params": parameters},
+            timeout=CALL_SECONDS,
+        ).json()
         if "error" in answer:
-            raise OdooError(f"{model}.{method}: {answer['error']['data']['message']}")
+            raise OdooError(f"{place}: {answer['error']['data']['message']}")
         return answer["result"]
+
+
+def _http() -> requests.Session:
+    session = requests.Session()
+    # the machine's proxies are not for loopback
+    session.trust_env = False
+    return session
 
 
 def _answers(address: str) -> bool:
     try:
-        urllib.request.urlopen(f"{address}/web/login", timeout=60).close()
-    except (urllib.error.URLError, OSError):
+        return _http().get(f"{address}/web/login", timeout=60).ok
+    except requests.RequestException:
         return False
-    return True
-
-
-def log_in(address: str, name: str, login: str) -> str:
-    """Log in over HTTP and return the session's id."""
-    parameters = {"db": name, "login": login, "password": login}
-    request = urllib.request.Request(
-        f"{address}/web/session/authenticate",
-        json.dumps({"jsonrpc": "2.0", "params": parameters}).encode(),
-        {"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=60) as response:
-        answer = json.load(response)
-        if "error" in answer:
-            raise OdooError(f"{login} cannot log in: {answer['error']['data']['message']}")
-        for cookie in response.headers.get_all("Set-Cookie"):
-            key, _equals, value = cookie.partition(";")[0].partition("=")
-            if key == "session_id":
-                return value
-    raise OdooError(f"{login} got no session")

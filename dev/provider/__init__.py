@@ -1,3 +1,6 @@
 """The strict provider on loopback: who may send as whom, over SMTP, IMAP and POP3."""
 
-from .smtp import HOST, PHASES, RULES, Account, Mail, Provider, Refusal, Rule, _server_tls
+from .mails import Account, Mail, Refusal
+from .rules import HOST, RULES, Rule, domain_of
+from .smtp import PHASES, Provider
+from .tls import write_certificates

@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import ipaddress
 import itertools
 import logging
 import re
@@ -27,19 +26,21 @@ import ssl
 import struct
 import tempfile
 import threading
-import uuid
-from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
-from email import message_from_bytes, policy
-from email.message import EmailMessage, Message
+from email import policy
+from email.message import Message
 from email.parser import BytesHeaderParser
 from pathlib import Path
 from typing import Any
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-HOST = "127.0.0.1"
+from .imap import Imap
+from .mails import Account, Mail, Refusal, addresses
+from .pop3 import Pop3
+from .rules import HOST, RULES, Rule, domain_of
+from .tls import write_certificates
 
 #: The SMTP phases in which :meth:`Provider.fail` can break a session.
 PHASES = ("connect", "ehlo", "auth", "mail", "rcpt", "data", "end_of_data", "between")
@@ -69,181 +70,6 @@ _AUTH_FAILED = _REPLIES["535"]
 _AUTH_REQUIRED = "530 5.7.0 Authentication required"  # RFC 4954, section 6
 _NO_MAILBOX = "550 Mailbox not found"
 _RETURN_PATH = re.compile(rb"^Return-Path:[^\n]*\n(?:[ \t][^\n]*\n)*", re.IGNORECASE | re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Rule:
-    """Who may send as whom at one provider, and how the refusal reads.
-
-    ``phase`` is the SMTP phase of the refusal: ``mail``, ``rcpt`` or ``data`` (after the end of
-    the data). ``checks`` names what is compared with the account: the ``envelope`` (MAIL FROM),
-    the From ``header`` (only in phase ``data``), ``both`` or ``none``. ``scope`` tells whether
-    the whole ``address`` must match or its ``domain`` only. ``null_sender`` tells whether an
-    empty MAIL FROM passes, as Postfix lets it.
-
-    ``reply`` may hold ``{mail_from}`` and ``{login}``. The wordings are the ones users of these
-    providers report publicly.
-    """
-
-    name: str
-    phase: str
-    reply: str
-    checks: str = "envelope"
-    scope: str = "address"
-    null_sender: bool = False
-
-    def allows(self, own: Collection[str], mail_from: str, header_from: Collection[str]) -> bool:
-        """Tell whether an account that owns the addresses ``own`` may send this.
-
-        ``own`` and the addresses compared with it are taken case-insensitively. An empty
-        ``mail_from`` (``<>``) is nobody's address, hence refused wherever the envelope is
-        checked, as Yandex refuses it, unless the rule says otherwise. ``header_from`` is only
-        looked at by the rules that check the header; an absent or unreadable From header is
-        refused by them.
-        """
-        if self.null_sender and not mail_from:
-            return True
-        owned = {self._comparable(address) for address in own}
-        if self.checks in ("envelope", "both") and self._comparable(mail_from) not in owned:
-            return False
-        if self.checks in ("header", "both"):
-            return bool(header_from) and all(self._comparable(a) in owned for a in header_from)
-        return True
-
-    def refusal(self, login: str, mail_from: str) -> str:
-        """Return the reply with this session's addresses filled in."""
-        return self.reply.format(login=login, mail_from=mail_from)
-
-    def _comparable(self, address: str) -> str:
-        address = address.lower()
-        return _domain(address) if self.scope == "domain" else address
-
-
-#: The rules by name: one for each row of the public table of refusals, and ``any``, which lets
-#: an account send as anybody.
-RULES: dict[str, Rule] = {
-    rule.name: rule
-    for rule in (
-        Rule("any", "mail", "250 OK", checks="none"),
-        # Tencent exmail and QQ Mail
-        Rule("tencent", "mail", "501 mail from address must be same as authorization user"),
-        # NetEase 163 and its enterprise mail
-        Rule("netease", "mail", "553 Mail from must equal authorized user"),
-        Rule("yandex", "mail", "553 5.7.1 Sender address rejected: not owned by auth user."),
-        # reject_sender_login_mismatch; smtpd_delay_reject defers the answer to RCPT TO
-        Rule(
-            "postfix",
-            "rcpt",
-            "553 5.7.1 <{mail_from}>: Sender address rejected: not owned by user {login}",
-            null_sender=True,
-        ),
-        Rule("aliyun_440", "mail", "440 mail from account doesn't conform with authentication"),
-        Rule("aliyun_501", "mail", '501 "MAIL FROM" is non-local account'),
-        Rule(
-            "office365",
-            "data",
-            "550 5.7.60 SMTP; Client does not have permissions to send as this sender",
-            checks="both",
-        ),
-        Rule(
-            "office365_storedrv",
-            "data",
-            "554 5.2.0 STOREDRV.Submission.Exception:SendAsDeniedException."
-            "MapiExceptionSendAsDenied",
-            checks="both",
-        ),
-        Rule(
-            "exchange",
-            "data",
-            "550 5.7.1 Client does not have permissions to send as this sender",
-            checks="both",
-        ),
-        Rule(
-            "unnamed_552",
-            "mail",
-            "552 the from address and the authenticated user must be the same email",
-        ),
-        # The report does not name the phase; its words speak of the domain alone.
-        Rule(
-            "unnamed_550",
-            "mail",
-            "550 From domain must match authenticated domain",
-            scope="domain",
-        ),
-    )
-}
-
-
-@dataclass(frozen=True)
-class Mail:
-    """A mail the provider accepted, as it came through the socket.
-
-    ``login`` is the account that submitted it, ``''`` without authentication. ``mail_from`` is
-    the envelope sender, ``''`` for ``<>``. ``data`` are the bytes after dot-unstuffing (RFC 5321,
-    section 4.5.2), empty with ``keep_data=False``. ``session`` numbers the SMTP connections.
-    """
-
-    login: str
-    mail_from: str
-    rcpt_tos: tuple[str, ...]
-    data: bytes
-    session: int
-
-    @functools.cached_property
-    def message(self) -> EmailMessage:
-        """The parsed mail."""
-        return message_from_bytes(self.data, policy=policy.default)
-
-    @property
-    def header_from(self) -> str:
-        """The address in the From header, ``''`` when there is none."""
-        return next(iter(_addresses(self.message, "From")), ("", ""))[1]
-
-    @property
-    def from_name(self) -> str:
-        """The display name in the From header."""
-        return next(iter(_addresses(self.message, "From")), ("", ""))[0]
-
-    @property
-    def reply_to(self) -> str:
-        """The (first) address in the Reply-To header, ``''`` when there is none."""
-        return next(iter(_addresses(self.message, "Reply-To")), ("", ""))[1]
-
-    @property
-    def return_path(self) -> str:
-        """The Return-Path header the sender wrote, without brackets. Not the envelope sender."""
-        return str(self.message.get("Return-Path", "")).strip().strip("<>")
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """What the provider's own policy refused: a sender, a recipient, a login.
-
-    ``phase`` is ``auth``, ``mail``, ``rcpt`` or ``data``; what that phase does not know yet is
-    ``''``. Faults ordered with :meth:`Provider.fail` are no refusals.
-    """
-
-    login: str
-    mail_from: str
-    rcpt: str
-    header_from: str
-    phase: str
-    reply: str
-
-
-@dataclass(frozen=True)
-class Account:
-    """An account: its login, its password and the addresses it may send from."""
-
-    login: str
-    password: str
-    address: str
-    send_as: frozenset[str] = frozenset()
-
-    @property
-    def own(self) -> frozenset[str]:
-        """All addresses the account may send from, lower case."""
-        return self.send_as | {self.address} - {""}
 
 
 @dataclass
@@ -325,7 +151,7 @@ class Provider:
         self.quiet = quiet
         self.smtp_host = self.imap_host = self.pop3_host = HOST
         self.smtp_port = self.imap_port = self.pop3_port = 0
-        self.certificate: Path | None = None  # PEM, while started with TLS
+        self.certificate: Path | None = None  # PEM, to be trusted; while started with TLS
 
         self._changed = threading.Condition(threading.RLock())
         self._accounts: dict[str, Account] = {}
@@ -339,8 +165,8 @@ class Provider:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._connections: set[asyncio.BaseTransport] = set()
         self._with_imap = imap
-        self._imap: _Imap | None = None
-        self._pop3 = _Pop3(self) if pop3 else None
+        self._imap: Imap | None = None
+        self._pop3 = Pop3(self) if pop3 else None
 
         for login, password in accounts.items():
             self.add_account(
@@ -367,10 +193,12 @@ class Provider:
             context = None
             if self.tls != "none":
                 folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="provider-"))
-                self.certificate, context = _server_tls(Path(folder))
+                shown, self.certificate = write_certificates(Path(folder))
                 stack.callback(setattr, self, "certificate", None)
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                context.load_cert_chain(shown)
             if self._with_imap:
-                self._imap = _Imap()
+                self._imap = Imap()
                 stack.callback(setattr, self, "_imap", None)
                 for account in self._accounts.values():
                     self._imap.add_account(account)
@@ -456,14 +284,14 @@ class Provider:
             for account in self._accounts.values():
                 if address in account.send_as and account.address:
                     return account.address
-            return self._catch_all.get(_domain(address))
+            return self._catch_all.get(domain_of(address))
 
     def hosts(self, domain: str) -> bool:
         """Tell whether the domain's mailboxes lie here: an account or a catch-all uses it."""
         domain = domain.lower()
         with self._changed:
             return domain in self._catch_all or any(
-                _domain(address) == domain for address in self._mailboxes
+                domain_of(address) == domain for address in self._mailboxes
             )
 
     def deliver(self, recipient: str, data: bytes) -> str | None:
@@ -948,7 +776,7 @@ class _Handler:
         provider, mail_from = server.provider, _envelope_sender(envelope.mail_from)
         if refusal := provider._check("rcpt", server.account, mail_from, rcpt=address):
             return refusal
-        if provider.hosts(_domain(address)) and provider.mailbox_of(address) is None:
+        if provider.hosts(domain_of(address)) and provider.mailbox_of(address) is None:
             return provider._refuse("rcpt", _NO_MAILBOX, server.login, mail_from, address)
         envelope.rcpt_tos.append(address)
         envelope.rcpt_options.extend(options)
@@ -963,7 +791,7 @@ class _Handler:
         header_from: list[str] = []
         if provider.rule.checks in ("header", "both"):
             header = BytesHeaderParser(policy=policy.default).parsebytes(data)
-            header_from = [address for _name, address in _addresses(header, "From")]
+            header_from = [address for _name, address in addresses(header, "From")]
         if refusal := provider._check("data", server.account, mail_from, header_from=header_from):
             return refusal
         kept = data if provider.keep_data else b""
@@ -974,177 +802,6 @@ class _Handler:
         if action:
             return await server.suffer(action.removeprefix("accept_then_"))
         return "250 OK"
-
-
-class _Imap:
-    """pymap's IMAP server on its in-memory backend, fed by the provider.
-
-    It runs with pymap 0.27 and 0.36; the comments that say 0.27 tell where that one differs.
-    """
-
-    def __init__(self) -> None:
-        try:
-            from proxyprotocol.sock import SocketInfo
-            from pymap.backend.dict import Config, Login
-            from pymap.backend.dict.filter import FilterSet
-            from pymap.backend.dict.mailbox import MailboxSet
-            from pymap.concurrent import Subsystem
-            from pymap.imap import IMAPServer
-            from pymap.parsing.message import AppendMessage
-            from pymap.parsing.specials.searchkey import SearchKey
-            from pymap.user import UserMetadata
-            from pysasl.hashing import Cleartext
-        except ImportError as error:
-            raise RuntimeError(f"imap=True needs pymap 0.27 or 0.36: {error}") from error
-        from argparse import Namespace
-
-        _make_searchable(SearchKey)
-
-        class Password(Cleartext):
-            # compare_digest takes no text beyond ASCII
-            def verify(self, secret: str, hash: str) -> bool:
-                return secret == hash
-
-        class ProviderConfig(Config):
-            # pymap asks the network for this machine's name at each connection.
-            greeting = b"IMAP4rev1 ready"
-
-        self._config = ProviderConfig(
-            Namespace(passlib_cfg=None, proxy_protocol=None),
-            host=HOST,
-            port=0,
-            demo_data=False,
-            demo_user="",
-            demo_password="",
-            # LOGIN on a plain connection; the provider wraps the whole port when tls is ssl.
-            tls_enabled=False,
-            # Passed so that pymap does not read certificates named by the environment.
-            ssl_context=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
-            reject_dnsbl=False,
-            invalid_user_sleep=0.0,
-            # The default is a pool of threads that nothing ends.
-            cpu_subsystem=Subsystem.for_asyncio(),
-        )
-        # The default hashes slowly. Not an argument above: the backend of 0.27 passes its own.
-        self._config.hash_context = Password()
-        self._users = Login(self._config)
-        self._users.users_dict.clear()  # 0.27 always has the demo user
-        self._server = IMAPServer(self._users, self._config)
-        self._mailboxes: dict[str, tuple[Any, Any]] = {}
-        self._new_mailbox = lambda: (MailboxSet(), FilterSet())
-        self._user, self._append, self._peer = UserMetadata, AppendMessage, SocketInfo
-
-    def add_account(self, account: Account) -> None:
-        """Let the account log in and see its mailbox."""
-        mailbox = self._mailbox(account.address)
-        for login in {account.login, account.login.lower()}:
-            # By keyword: 0.27 knows no name and keeps it as one more parameter.
-            self._users.users_dict[login] = self._user(
-                self._config, name=login, password=account.password
-            )
-            self._config.set_cache[login] = mailbox
-
-    async def append(self, address: str, data: bytes) -> None:
-        """Put a new, unseen mail into the INBOX of a mailbox."""
-        folders, _filters = self._mailbox(address)
-        inbox = await folders.get_mailbox("INBOX")
-        await inbox.append(self._append(data, datetime.now(timezone.utc)), recent=True)
-
-    def _mailbox(self, address: str) -> tuple[Any, Any]:
-        if address not in self._mailboxes:
-            self._mailboxes[address] = self._new_mailbox()
-        return self._mailboxes[address]
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one IMAP connection to its end."""
-        arguments: list[Any] = [reader, writer]
-        if hasattr(self._peer, "get"):  # 0.27 looks at its peer itself
-            arguments.append(self._peer.get(writer, None, unique_id=uuid.uuid4().bytes))
-        await self._server(*arguments)
-
-
-class _Pop3:
-    """POP3 (RFC 1939) on the provider's mailboxes, with what poplib needs of it."""
-
-    def __init__(self, provider: Provider) -> None:
-        self._provider = provider
-        self._deleted: dict[str, set[int]] = {}
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one POP3 connection to its end."""
-        writer.write(b"+OK POP3 ready\r\n")
-        account: Account | None = None
-        login = ""
-        deleting: set[int] = set()
-        while line := await reader.readline():
-            verb, *words = line.decode("ascii", "replace").split()
-            verb = verb.upper()
-            if verb == "QUIT":
-                if account:
-                    self._deleted.setdefault(account.address, set()).update(deleting)
-                writer.write(b"+OK\r\n")
-                break
-            if verb == "USER":
-                login = words[0].lower()
-                answer = "+OK"
-            elif verb == "PASS":
-                account = self._provider._accounts.get(login)
-                if account and account.password != " ".join(words):
-                    account = None
-                answer = "+OK" if account else "-ERR [AUTH] wrong"
-            elif account is None:
-                answer = "-ERR log in first"
-            else:
-                answer = self._answer(verb, words, self._maildrop(account), deleting)
-            data = answer if isinstance(answer, bytes) else answer.encode() + b"\r\n"
-            writer.write(data)
-            await writer.drain()
-        writer.close()
-
-    def _maildrop(self, account: Account) -> dict[int, bytes]:
-        """Number -> mail, of those that no session has deleted."""
-        deleted = self._deleted.get(account.address, ())
-        mails = enumerate(self._provider.mailbox(account.address))
-        return {number: mail for number, mail in mails if number not in deleted}
-
-    def _answer(
-        self, verb: str, words: list[str], maildrop: dict[int, bytes], deleting: set[int]
-    ) -> str | bytes:
-        numbers = list(maildrop)
-        if verb == "STAT":
-            return f"+OK {len(maildrop)} {sum(map(len, maildrop.values()))}"
-        if verb == "LIST":
-            lines = (b"%d %d" % (n, len(maildrop[k])) for n, k in enumerate(numbers, 1))
-            return self._lines(lines)
-        if verb in ("RETR", "TOP", "DELE"):
-            if not words[0].isdigit() or not 0 < int(words[0]) <= len(numbers):
-                return "-ERR no such message"
-            key = numbers[int(words[0]) - 1]
-            if verb == "DELE":
-                deleting.add(key)
-                return "+OK"
-            mail = re.sub(rb"\r\n|\r|\n", b"\n", maildrop[key]).removesuffix(b"\n")
-            if verb == "TOP":
-                mail = mail.partition(b"\n\n")[0] + b"\n"
-            return self._lines(mail.split(b"\n"))
-        return "+OK" if verb in ("NOOP", "RSET") else "-ERR unknown"
-
-    @staticmethod
-    def _lines(lines: Iterable[bytes]) -> bytes:
-        stuffed = (b"." + line if line.startswith(b".") else line for line in lines)
-        return b"".join(line + b"\r\n" for line in (b"+OK", *stuffed, b"."))
-
-
-@functools.cache
-def _make_searchable(search_key: Any) -> None:
-    """Let 0.27 search for keys in brackets, as Odoo does: ``(UNSEEN)``. It reads them into a list,
-    then fails to hash it (https://github.com/icgood/pymap/pull/138); 0.36 makes no such list."""
-    init = search_key.__init__
-
-    def init_hashable(self: Any, key: bytes, filter_: Any = None, inverse: bool = False) -> None:
-        init(self, key, frozenset(filter_) if type(filter_) is list else filter_, inverse)
-
-    search_key.__init__ = init_hashable
 
 
 class _QuietLog:
@@ -1196,22 +853,9 @@ def _report_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) 
         loop.default_exception_handler(context)
 
 
-def _domain(address: str) -> str:
-    return address.rpartition("@")[2].lower()
-
-
 def _envelope_sender(path: str) -> str:
     """Return the address in a MAIL FROM path; aiosmtpd hands the empty one over as ``<>``."""
     return "" if path == "<>" else path
-
-
-def _addresses(message: Message, header: str) -> list[tuple[str, str]]:
-    """Return the (name, address) pairs in a header of a message parsed with policy.default."""
-    return [
-        (address.display_name, address.addr_spec)
-        for value in message.get_all(header, [])
-        for address in value.addresses
-    ]
 
 
 def _with_return_path(mail: Mail) -> bytes:
@@ -1220,44 +864,3 @@ def _with_return_path(mail: Mail) -> bytes:
     header, gap, body = mail.data.partition(b"\r\n\r\n")
     header = _RETURN_PATH.sub(b"", header + b"\r\n")[:-2]
     return b"Return-Path: <%s>\r\n" % mail.mail_from.encode() + header + gap + body
-
-
-@functools.lru_cache(maxsize=1)
-def _self_signed() -> bytes:
-    """Return a new key and a certificate for 127.0.0.1 and localhost, as PEM."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address(HOST))]
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        # Valid whatever date a test freezes.
-        .not_valid_before(datetime(2000, 1, 1))
-        .not_valid_after(datetime(2100, 1, 1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    ) + certificate.public_bytes(serialization.Encoding.PEM)
-
-
-def _server_tls(folder: Path) -> tuple[Path, ssl.SSLContext]:
-    """Write the self-signed certificate into ``folder``; return it and the server's context."""
-    pem = folder / "provider.pem"
-    pem.write_bytes(_self_signed())
-    pem.chmod(0o600)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem)
-    return pem, context

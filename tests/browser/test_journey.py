@@ -12,11 +12,10 @@ import pytest
 
 from dev.browser import chromium
 from dev.commands.story import CUSTOMER, DOMAIN, LOGIN, answer_last
-from dev.commands.test import MODULES
 from dev.odoo import database
-from dev.odoo.web import Client, log_in, serving
+from dev.odoo.web import Client, serving
 from dev.provider import Provider
-from dev.shared import ADDON, cache_dir
+from dev.shared import ADDON, MODULES, cache_dir
 
 ADMINISTRATOR = f"admin@{DOMAIN}"
 LANGUAGES = ("en_US", "zh_CN")
@@ -68,12 +67,10 @@ def tell(request):
 
 def test_from_nothing_to_a_fetched_answer(served, provider, lang, tell):
     name, server = served
-    session = log_in(server.address, name, "admin")
-    admin = Client(server.address, session)
+    admin = Client(server.address, name, "admin")
     order = quotation(admin, lang)
-    with chromium() as browser:
-        browser.resize(1366, 900)
-        browser.set_cookie("session_id", session, server.address)
+    with chromium(viewport={"width": 1366, "height": 900}) as browser:
+        browser.be(admin)
         try:
             start = time.monotonic()
             install(browser, server.address, admin)
@@ -82,7 +79,7 @@ def test_from_nothing_to_a_fetched_answer(served, provider, lang, tell):
             walk(browser, server.address, admin, provider, order, lang)
         except Exception:
             kept = cache_dir() / f"journey-failure-{lang}.png"
-            kept.write_bytes(browser.screenshot(0, 0, 1366, 900))
+            browser.page.screenshot(path=kept)
             tell(f"what it looked like is in {kept}")
             tell(server.log.read_text()[-3000:])
             raise
@@ -130,20 +127,22 @@ def quotation(admin, lang):
 def install(browser, address, admin):
     """Install the addon as an administrator does: Update Apps List, find it, Activate."""
     browser.open(f"{address}/web?debug=1#action=base.action_view_base_module_update")
-    click(browser, ".modal button[name=update_module]")
+    browser.click(".modal button[name=update_module]")
     browser.wait("!document.querySelector('.modal')", "the new list")
     browser.open(f"{address}/web#action=base.open_module_tree")
-    click(browser, ".o_facet_remove")
+    browser.click(".o_facet_remove")
     browser.wait("!document.querySelector('.o_facet_remove')", "all modules")
-    browser.type(".o_searchview_input", ADDON)
+    search = browser.page.locator(".o_searchview_input")
+    search.fill(ADDON)
+    search.press("Enter")
     browser.wait(
         f"document.querySelector('.o_facet_values')"
         f" && [...document.querySelectorAll('.o_kanban_record:not(.o_kanban_ghost)')]"
         f".every((card) => card.textContent.includes({json.dumps(ADDON)}))",
         "the addon's card",
     )
-    with browser.reloading(INSTALL_SECONDS):
-        click(browser, ".o_kanban_record button[name=button_immediate_install]")
+    with browser.page.expect_event("load", timeout=INSTALL_SECONDS * 1000):
+        browser.click(".o_kanban_record button[name=button_immediate_install]")
     installed = [["name", "=", ADDON], ["state", "=", "installed"]]
     assert admin.call("ir.module.module", "search_count", installed)
 
@@ -167,12 +166,9 @@ def walk(browser, address, admin, provider, order, lang):
         "imap_port": provider.imap_port,
         "order": order,
     }
-    browser.evaluate(f"localStorage.setItem('{ADDON}.journey', {json.dumps(json.dumps(known))})")
+    browser.page.evaluate(
+        "([key, known]) => localStorage.setItem(key, known)",
+        [f"{ADDON}.journey", json.dumps(known)],
+    )
     browser.open(f"{address}/web?debug=tests#action=base_setup.action_general_configuration")
     browser.run_tour(f"{ADDON}.journey", TOUR_SECONDS)
-
-
-def click(browser, selector):
-    found = json.dumps(selector)
-    browser.wait(f"document.querySelector({found})?.getClientRects().length", selector)
-    browser.evaluate(f"document.querySelector({found}).click()")

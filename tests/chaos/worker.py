@@ -1,20 +1,17 @@
 """One real Odoo process for ``make test-chaos``: ``worker.py <odoo.conf>``.
 
-Started by :mod:`dev.commands.test_chaos` with Odoo on the Python path. Reads one JSON object a line
-from stdin, ``{"call": <method of Office>, ...arguments}``, and answers each with a line on stdout.
-It commits, as Odoo does; and it can be killed.
+Started by ``scenarios.py``, see :mod:`dev.worker`; the calls are the methods of ``Office``. It
+commits, as Odoo does; and it can be killed.
 """
 
 # pylint: disable=print-used
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
 import sys
 import time
-import traceback
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
@@ -24,6 +21,8 @@ from unittest.mock import patch
 from markupsafe import Markup
 
 import odoo
+
+from dev.worker import answer_calls
 
 PASSWORD = "secret"
 COMPANIES = ("a", "b")
@@ -414,21 +413,5 @@ class Office:
             raise ValueError(what)
 
 
-def main(conf: str) -> None:
-    """Answer the calls on stdin until its end."""
-    answers = sys.stdout
-    sys.stdout = sys.stderr
-    office = None
-    for line in sys.stdin:
-        arguments = json.loads(line)
-        try:
-            office = office or Office(conf)
-            call = arguments.pop("call")
-            answer = {"result": getattr(office, call)(**arguments) if call != "start" else None}
-        except Exception:
-            answer = {"error": traceback.format_exc()}
-        print(json.dumps(answer), file=answers, flush=True)
-
-
 if __name__ == "__main__":
-    main(sys.argv[1])
+    answer_calls(partial(Office, sys.argv[1]))

@@ -89,8 +89,8 @@ def odoo():
 
 def _database(uncaptured, odoo, addon):
     """Yield the registry of a new database; none of its connections outlives it."""
-    from dev.commands.test import MODULES
     from dev.odoo import database
+    from dev.shared import MODULES
 
     with contextlib.ExitStack() as stack:
         with uncaptured():

@@ -15,30 +15,18 @@ from __future__ import annotations
 import argparse
 import contextlib
 import itertools
-import json
 import random
-import subprocess
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
+from pathlib import Path
 
-from dev.odoo import (
-    NoOdoo,
-    NoPostgres,
-    OdooHomeError,
-    database,
-    find_odoo,
-    odoo_config,
-    odoo_environment,
-    workdir,
-)
+from dev.odoo import database, find_odoo, odoo_config, workdir
 from dev.provider import Provider
-from dev.shared import ROOT, say
+from dev.shared import MODULES, say
+from dev.worker import Worker, WorkerError
 
-MODULES = ("mail", "sale_management", "crm")
-WORKER = ROOT / "tests" / "chaos" / "worker.py"
+WORKER = Path(__file__).with_name("worker.py")
 COLUMNS = ("lost", "twice", "neighbours", "unnamed")
 
 PHASES = ("connect", "ehlo", "auth", "mail", "rcpt", "data", "end_of_data")
@@ -59,55 +47,10 @@ DISTURBANCES = (
 )
 
 
-class WorkerError(Exception):
-    """The Odoo process failed; the message is its traceback."""
-
-
-class Worker:
-    """An Odoo process of its own; :meth:`call` asks it, :meth:`begin` asks without waiting."""
-
-    def __init__(self, db: str, addon: bool) -> None:
-        config = odoo_config(db, addon=addon, logfile=workdir() / "chaos.log")
-        self.process = subprocess.Popen(
-            [sys.executable, str(WORKER), str(config)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            cwd=workdir(),
-            env={**odoo_environment(), "PYTHONPATH": str(find_odoo()), "TZ": "UTC"},
-        )
-        self.begin("start")
-
-    def begin(self, call: str, **arguments: Any) -> None:
-        """Ask for something; :meth:`answer` waits for it."""
-        self.process.stdin.write(json.dumps({"call": call, **arguments}) + "\n")
-        self.process.stdin.flush()
-
-    def answer(self) -> Any:
-        """Wait for the answer to what was asked last.
-
-        :raises WorkerError: it failed, or the process is dead
-        """
-        line = self.process.stdout.readline()
-        if not line:
-            raise WorkerError("the process has ended")
-        answer = json.loads(line)
-        if "error" in answer:
-            raise WorkerError(answer["error"])
-        return answer["result"]
-
-    def call(self, call: str, **arguments: Any) -> Any:
-        """Ask for something and wait for it."""
-        self.begin(call, **arguments)
-        return self.answer()
-
-    def kill(self) -> None:
-        """End the process at once (SIGKILL)."""
-        self.process.kill()
-        self.process.wait()
-        self.process.stdin.close()
-        self.process.stdout.close()
+def office(db: str, addon: bool) -> Worker:
+    """Start an Odoo process, which may not be ready when this returns."""
+    log = workdir() / "chaos.log"
+    return Worker(WORKER, odoo_config(db, addon=addon, logfile=log), log=log)
 
 
 class Site:
@@ -121,7 +64,7 @@ class Site:
 
     def new_worker(self) -> Worker:
         """Start one more Odoo process; it is ready when it returns."""
-        worker = Worker(self.db, self.addon)
+        worker = office(self.db, self.addon)
         self.stack.callback(worker.kill)
         worker.answer()
         return worker
@@ -211,9 +154,9 @@ def kill(site: Site, chance: random.Random, many: bool) -> Iterator[dict]:
         site.providers["a"].clear()
         # EHLO and AUTH, then three commands a mail: a moment that can be waited for
         commands = chance.randrange(2, 2 + 3 * 50)
-        spare = Worker(site.db, site.addon)
+        spare = office(site.db, site.addon)
         site.stack.callback(spare.kill)
-        site.worker.begin("queue")
+        site.worker.ask("queue")
         site.providers["a"].wait_for(lambda p, n=commands: len(p.commands) >= n, timeout=60)
         site.worker.kill()
         spare.answer()
@@ -229,7 +172,7 @@ def two_workers(site: Site, _chance: random.Random, many: bool) -> Iterator[dict
     other = site.new_worker()
     for head_start in (0, 0, 0, 1, 10):
         mark, subjects = site.fill(40, 20)
-        site.worker.begin("queue")
+        site.worker.ask("queue")
         site.providers["a"].wait_for(head_start, timeout=60)
         other.call("queue")
         site.worker.answer()
@@ -277,7 +220,7 @@ def disturbed(site: Site, chance: random.Random, many: bool) -> Iterator[dict]:
             sent = chance.randrange(1, 15)
             victims = subjects[sent : sent + 6]
             done = threading.Event()
-            site.worker.begin("queue")
+            site.worker.ask("queue")
             site.providers["a"].wait_for(sent, timeout=60)
             other.call("disturb", what=what, mark=mark, subjects=victims)
             done.set()
@@ -437,7 +380,7 @@ SCENARIOS = {
 CHEAP_NATIVELY = ("two", "request")
 
 
-def run(db: str, addon: bool, names: Sequence[str], seed: int, many: bool) -> dict[str, dict]:
+def play_all(db: str, addon: bool, names: Sequence[str], seed: int, many: bool) -> dict[str, dict]:
     """Play scenarios in a database; return what was counted, by scenario."""
     told = {}
     with contextlib.ExitStack() as stack:
@@ -474,31 +417,26 @@ def table(told: dict[str, dict[str, dict]]) -> Iterator[str]:
         yield "(native Odoo in brackets)"
 
 
-def main(argv: Sequence[str]) -> int:
-    """:param argv: ``--only NAME`` (repeatable), ``--seed N``, ``--all``, ``--no-native``"""
-    parser = argparse.ArgumentParser(prog="test-chaos")
+def run(arguments: Sequence[str]) -> int:
+    """Play what the arguments choose, print the table; return 1 unless every count is 0."""
+    parser = argparse.ArgumentParser(prog="make test-chaos")
     parser.add_argument("--only", action="append", choices=list(SCENARIOS))
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--all", action="store_true", help="more of everything, natively too")
     parser.add_argument("--no-native", action="store_true")
-    options = parser.parse_args(argv)
+    options = parser.parse_args(arguments)
     names = options.only or list(SCENARIOS)
     say(f"seed {options.seed}")
     told = {}
+    find_odoo()
     try:
-        find_odoo()
         with database(MODULES) as db:
-            told["addon"] = run(db, True, names, options.seed, options.all)
+            told["addon"] = play_all(db, True, names, options.seed, options.all)
         beside = [name for name in names if options.all or name in CHEAP_NATIVELY]
         if beside and not options.no_native:
             with database(MODULES, addon=False) as db:
-                told["native"] = run(db, False, beside, options.seed, False)
-    except OdooHomeError:
-        raise
-    except NoOdoo as error:
-        say(f"NOT RUN: {error}")
-        return 0
-    except (NoPostgres, WorkerError) as error:
+                told["native"] = play_all(db, False, beside, options.seed, False)
+    except WorkerError as error:
         say(f"seed {options.seed}: {error}")
         return 1
     for line in table(told):
@@ -506,7 +444,3 @@ def main(argv: Sequence[str]) -> int:
     failed = [name for name, total in told["addon"].items() if any(total.get(c) for c in COLUMNS)]
     say(f"Failed: {', '.join(failed)}; seed {options.seed}" if failed else "All 0")
     return 1 if failed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

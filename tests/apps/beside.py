@@ -1,19 +1,14 @@
-"""``make test-apps``: the mails of Odoo's other apps, and other addons beside this one.
+"""``make test-apps ARGS=--oca``: other addons beside this one.
 
-``make test-apps [ARGS=pytest's arguments]`` runs ``tests/apps/test_kinds.py`` in a database with
-what a trading company has. ``make test-apps ARGS=--oca`` runs ``tests/apps/test_beside.py`` beside
-each of the addons of ``requirements-oca.txt``, and compares what came out with ``docs/beside.md``.
+Runs ``test_beside.py`` beside each of the addons of ``dev/requirements-oca.txt``, and compares what
+came out with ``docs/beside.md``.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
-import os
 import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +16,10 @@ from xml.etree import ElementTree
 
 from dev.commands.test import run_pytest
 from dev.odoo import (
-    NoOdoo,
-    NoPostgres,
     OdooError,
-    OdooHomeError,
     addons_link,
     database,
+    fetch_addons,
     find_odoo,
     odoo_config,
     run_odoo,
@@ -34,49 +27,11 @@ from dev.odoo import (
 )
 from dev.shared import ADDON, REQUIREMENTS_OCA, ROOT, cache_dir, locked, say
 
-#: What a trading company has
-MODULES = (
-    "account",
-    "calendar",
-    "crm",
-    "digest",
-    "event",
-    "hr_recruitment",
-    "l10n_generic_coa",
-    "mail_group",
-    "mass_mailing",
-    "portal",
-    "project",
-    "purchase",
-    "sale_management",
-    "stock",
-    "survey",
-    "website_crm",
-    "website_sale",
-)
-
-KINDS = "tests/apps/test_kinds.py"
 BESIDE = "tests/apps/test_beside.py"
 PAGES = (ROOT / "docs" / "beside.md", ROOT / "docs" / "beside.zh_CN.md")
 #: The addon whose tests are run where none is beside it: all of them have to pass
 ALONE = ""
 FITS, FAILS = "✓", "✗"
-
-
-class NoWheels(Exception):
-    """The other addons could not be had; the message says why."""
-
-
-# --- Odoo's apps ---------------------------------------------------------------------------
-
-
-def test_apps(arguments: Sequence[str]) -> int:
-    """Run the tests beside Odoo's apps with pytest and its ``arguments``; return the exit code."""
-    with database(MODULES) as name:
-        return run_pytest(name, [*arguments, KINDS], odoo_config(name, http_enable=True))
-
-
-# --- other addons --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -93,7 +48,7 @@ class Check:
     claim: str
 
 
-def test_beside(arguments: Sequence[str]) -> int:
+def run(arguments: Sequence[str]) -> int:
     """Run the checks beside each of the other addons and print the tables.
 
     :param arguments: pytest's, and names of the addons to run; none: all of them
@@ -124,7 +79,7 @@ def test_beside(arguments: Sequence[str]) -> int:
 def fetch_wheels() -> Path:
     """Return a folder for addons_path with the other addons, from the cache where it has them.
 
-    Their source is nobody's part of this repository. Raises ``NoWheels``.
+    Their source is nobody's part of this repository. Raises ``NotHere``.
     """
     digest = hashlib.sha256(REQUIREMENTS_OCA.read_bytes()).hexdigest()[:12]
     target = cache_dir() / f"oca-{digest}"
@@ -132,20 +87,7 @@ def fetch_wheels() -> Path:
     with locked(target.with_suffix(".lock"), "Another run is fetching the addons; waiting ..."):
         if folder.is_dir():
             return folder
-        fresh = target.with_name(f"{target.name}.{os.getpid()}")
-        command = [
-            *(sys.executable, "-m", "pip", "install", "--no-deps", "--only-binary=:all:"),
-            *("--no-compile", "--disable-pip-version-check", "--quiet"),
-            *("--target", str(fresh), "-r", str(REQUIREMENTS_OCA)),
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        try:
-            if done.returncode:
-                raise NoWheels((done.stderr.strip().splitlines() or ["pip failed"])[-1])
-            fresh.rename(target)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
-    return folder
+        return fetch_addons(target, "-r", str(REQUIREMENTS_OCA))
 
 
 def read_versions() -> dict[str, str]:
@@ -236,31 +178,3 @@ def agrees(page: Path, tables: list[list[str]]) -> bool:
     return [row for row in found if row] == [row for row in expected if row] and all(
         version in text for version in versions
     )
-
-
-def main(argv: Sequence[str]) -> int:
-    """:param argv: pytest's arguments, such as ``-k quotation``; ``--oca`` for the other addons
-
-    Without an Odoo, or without the other addons, nothing runs and the last line says so; that is no
-    failure.
-    """
-    try:
-        if "--oca" in argv:
-            return test_beside([argument for argument in argv if argument != "--oca"])
-        return test_apps(argv)
-    except NoWheels as error:
-        say(f"NOT RUN: the checks beside other addons. They could not be had: {error}")
-        return 0
-    except OdooHomeError as error:
-        say(str(error))
-        return 1
-    except NoOdoo as error:
-        say(f"NOT RUN: the mails of Odoo's apps, all of tests/apps. {error}")
-        return 0
-    except (NoPostgres, OdooError) as error:
-        say(str(error))
-        return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,30 @@
+"""``python -m dev.commands <target> [arguments]``, in the developer environment."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from dev.commands import TARGETS
+from dev.shared import ROOT, NotHere, ToolError, say
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run a target; return its exit code. What it needs and cannot have is said in a sentence."""
+    name, *arguments = argv
+    target = TARGETS[name]
+    if target.folder:
+        sys.path.insert(0, str(ROOT / target.folder))
+    try:
+        return getattr(importlib.import_module(target.module), target.function)(arguments)
+    except ToolError as error:
+        if target.untested and isinstance(error, NotHere):
+            say(f"NOT RUN: {target.untested}. {error}")
+            return 0
+        say(str(error))
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,67 @@
+"""Debian's packages that a tool needs: installed where that can be done, else asked for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+from dev.shared import Progress, ToolError, cache_dir, locked
+
+_ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
+
+
+class NotInstalled(ToolError):
+    """A package is missing; the message says which, and how to get it."""
+
+
+def install_packages(
+    missing: Callable[[], list[str]],
+    during: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> None:
+    """Install the packages that ``missing`` names, without what they recommend.
+
+    :param missing: asked before and after; a package that would have to go stays
+    :param during: a context to install them in
+    :raises NotInstalled: not root, no apt-get, or what apt-get could not do
+    """
+    names = missing()
+    if not names:
+        return
+    command = "apt-get install --no-install-recommends " + " ".join(names)
+    if os.geteuid() or not shutil.which("apt-get"):
+        raise NotInstalled(
+            f"{', '.join(names)} not installed. As root, on Debian or Ubuntu: {command}"
+        )
+    with locked(cache_dir() / "apt.lock", "Another run is installing packages; waiting ..."):
+        names = missing()
+        if names:
+            with Progress(f"Installing {', '.join(names)} (once)") as progress, during():
+                _apt_get(progress, "update")
+                options = ("--yes", "--no-install-recommends", "--no-remove")
+                _apt_get(progress, "install", *options, *names)
+    if missing():
+        raise NotInstalled(f"apt-get did not bring {', '.join(missing())}. Try: {command}")
+
+
+def _apt_get(progress: Progress, *arguments: str) -> None:
+    tail: deque[str] = deque(maxlen=15)
+    with subprocess.Popen(
+        ["apt-get", "-o", "DPkg::Lock::Timeout=300", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env={**os.environ, **_ENVIRONMENT},
+    ) as process:
+        for line in process.stdout or ():
+            tail.append(line)
+            progress.update(line.strip()[:60])
+    if process.returncode:
+        raise NotInstalled(
+            f"{''.join(tail)}apt-get {arguments[0]} failed; its last lines are above."
+        )

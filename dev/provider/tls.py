@@ -1,0 +1,30 @@
+"""Certificates for the servers on loopback, from an authority that nobody else trusts."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import trustme
+
+from .rules import HOST
+
+
+@functools.lru_cache(maxsize=1)
+def _authority() -> tuple[trustme.CA, trustme.LeafCert]:
+    # valid from 2000 to 3000, whatever date a test freezes
+    authority = trustme.CA()
+    return authority, authority.issue_cert("localhost", HOST)
+
+
+def write_certificates(folder: Path) -> tuple[Path, Path]:
+    """Write what a server shows and what its clients trust into ``folder``, as PEM.
+
+    :return: the file of the server's key and certificate; that of the authority's certificate
+    """
+    authority, server = _authority()
+    shown, trusted = folder / "server.pem", folder / "authority.pem"
+    shown.touch(mode=0o600)
+    server.private_key_and_cert_chain_pem.write_to_path(shown)
+    authority.cert_pem.write_to_path(trusted)
+    return shown, trusted
