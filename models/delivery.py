@@ -1,5 +1,7 @@
 """What the sending of some mails hands on, from the decision to what is kept of it."""
 
+from functools import partial
+
 from odoo.tools import config
 
 from ..routing import ascii_address
@@ -14,6 +16,11 @@ class Delivery:
     :param routes: mail id -> :class:`~..routing.Route`
     :param route: of a message that is sent directly, without a mail
     :param queued: whether this is the queue's work: a failure is then settled mail by mail
+
+    Of the queue: ``turn`` is the :class:`~.mail_lane.Turn` at the server; ``connect`` gives the
+    session, which is opened before native asks for it, or raises why there is none; ``fault`` is
+    the :class:`~..routing.retry.Fault` that the present mail met; ``put_off`` tells that the server
+    is to be given nothing more now.
     """
 
     def __init__(self, server=None, routes=None, route=None, queued=False):
@@ -30,6 +37,11 @@ class Delivery:
         self.server_id = server.id if server else None
         self.server_name = server.name if server else None
         self.mail_from = False
+        # of the queue
+        self.turn = None
+        self.connect = None
+        self.fault = None
+        self.put_off = False
         self._taken = {}
 
     @classmethod
@@ -55,15 +67,42 @@ class Delivery:
 
     def is_over(self):
         """Tell whether the session has ended, so that the next mails have to wait."""
-        return self.session is not None and not self.session.is_open
+        return self.put_off or (self.session is not None and not self.session.is_open)
 
-    def start(self, mail_id):
-        """Tell that this mail is being sent now."""
+    def may_go_on(self, messages):
+        """Tell whether the next mail may be given to the server now.
+
+        :param messages: as how many messages
+        """
+        if not self.is_over() and self.turn and self._taken:
+            self.put_off = self.turn.is_over()
+        if not self.is_over() and self.turn:
+            self.put_off = not self.turn.may_give(messages)
+        return not self.is_over()
+
+    def start(self, mail_id, messages=1, *, together=False):
+        """Tell that this mail is being sent now.
+
+        :param messages: as how many messages
+        :param together: it is committed together with the others of this delivery
+        """
         self.mail_id = mail_id
         self.route = self.routes.get(mail_id)
         self.mail_from = False  # it may not come as far
+        self.fault = None
         self.progress = self.session.start_mail() if self.session else MailProgress()
         self._taken[mail_id] = self.progress
+        if self.session and self.turn:
+            self.session.before_hand_over = partial(self._hand_over, mail_id, messages, together)
+
+    def _hand_over(self, mail_id, messages, together):
+        """Have it written down, once, that the present mail is about to be handed over."""
+        self.session.before_hand_over = None
+        self.turn.hand_over(mail_id, messages, together=together)
+
+    def served(self):
+        """Tell how many mails the server has taken in this session."""
+        return len(self.taken())
 
     def resume(self, mail_id):
         """Tell that the outcome of a mail that left earlier is being settled now."""

@@ -93,6 +93,7 @@ class Turn:
         self.cr = cr
         self.deadline = None
         self.handed_over = []
+        self.has_written = False
         self._read()
 
     def _read(self):
@@ -199,6 +200,7 @@ class Turn:
         if not together:
             self.handed_over = []
         self.handed_over.append(mail_id)
+        self.has_written = True
         self._execute(
             "UPDATE mail_lane SET in_flight = %s, usage = %s WHERE server_id = %s",
             [self.handed_over, json.dumps(self.usage.keep()), self.server_id],
@@ -245,7 +247,7 @@ class Turn:
                 return
             if self.is_own:
                 self.cr.rollback()
-            if self.handed_over:
+            if self.has_written:
                 self._settle_in_flight()
             self._execute("SELECT pg_advisory_unlock(%s, %s)", [_SESSION_AT, self.server_id])
             self._commit()

@@ -1,7 +1,11 @@
+from datetime import timedelta
+
 from odoo import _, api, fields, models
 from odoo.tools import create_index, format_datetime, format_time
 
-from .mail_lane import ORDINARY
+from ..routing.retry import judge, next_try
+from .mail_failure import fault_of, words_of
+from .mail_lane import CONFIG_SERVER, ORDINARY, URGENT, Turn
 
 
 class MailMail(models.Model):
@@ -178,3 +182,185 @@ class MailMail(models.Model):
         count = self.env.cr.rowcount
         self.invalidate_recordset(["lane_server_id", "lane_rank", "waiting_since"], flush=False)
         return count
+
+    # ------------------------------------------------------------
+    # The turn at a server
+    # ------------------------------------------------------------
+
+    def _send_in_turn(self, send, auto_commit, raise_exception):
+        """Send the mails of a delivery, if its server may be used now; else they wait.
+
+        :param send: what sends them: native's ``send``
+        """
+        delivery = self._delivery()
+        lanes = self.env["mail.lane"]
+        server_id = delivery.server.id or CONFIG_SERVER
+        present = self.env.context.get("mail_turn")
+        if isinstance(present, Turn):  # a lane at work; a user's context may bring anything
+            if present.server_id == server_id:
+                self._send_in(present, send, auto_commit, raise_exception)
+            else:
+                # settings have changed since the mail was sorted: another turn, another session
+                self._wait_for(server_id)
+                lanes._wake()
+            return
+        rank = ORDINARY if auto_commit else URGENT
+        with lanes._turn(server_id, to_the_end=not auto_commit) as turn:
+            if turn:
+                self._send_in(turn, send, auto_commit, raise_exception)
+            left = self._not_settled() if turn else self
+            if left and left._wait_for(server_id, rank):
+                lanes._wake(turn and turn.is_paused() and turn.paused_until or None)
+
+    def _send_in(self, turn, send, auto_commit, raise_exception):
+        """Send the mails of a delivery in its server's turn."""
+        delivery = self._delivery()
+        if turn.is_paused():
+            delivery.put_off = True
+            if raise_exception and turn.failures:
+                reason = self.env["ir.mail_server"]._pause_sentence(turn.pause_reason)
+                raise self.env["mail.failure"]._paused(delivery.server, turn.paused_until, reason)
+            return
+        delivery.turn = turn
+        try:
+            session = self.env["ir.mail_server"].connect(
+                mail_server_id=delivery.server.id or False, smtp_from=False
+            )
+        except Exception as error:
+            refusal = error
+
+            def connect():
+                raise refusal
+
+            delivery.connect = connect
+            fault = fault_of(error.__cause__ or error, "connect")
+            if self._pause_server(fault) and not raise_exception:
+                delivery.put_off = True
+                self._give_up(words_of(error.__cause__ or error))
+                return
+        else:
+            delivery.connect = lambda: session
+        send()
+
+    def _not_settled(self):
+        """Give those of these mails that still wait; it costs nothing where none can."""
+        if not self._delivery().is_over():
+            return self.browse()
+        return self.filtered(lambda mail: mail.state == "outgoing")
+
+    def _count_messages(self):
+        """Tell as how many messages native sends this mail: one for each partner, one for To."""
+        return len(self.recipient_ids) + bool(self.email_to) or 1
+
+    # ------------------------------------------------------------
+    # What does not pass by itself, and what may
+    # ------------------------------------------------------------
+
+    def _pause_server(self, fault):
+        """Let the server pause, if that is what a fault asks for.
+
+        :param fault: :class:`~..routing.retry.Fault`, None: nothing that may pass
+        :return: whether it does
+        """
+        if not (fault and self.env["mail.lane"]._retry_hours()):
+            return False
+        if not judge(fault).server:
+            return False
+        words = f"{fault.code} {fault.words}" if fault.code else fault.words
+        self._delivery().turn.fail(words)
+        self._delivery().put_off = True
+        return True
+
+    def _put_off(self, reason):
+        """Leave this mail in the queue, where what it met may pass.
+
+        :param reason: why it was not sent, in its author's language
+        :return: whether it is
+        """
+        delivery = self._delivery()
+        fault, turn = delivery.fault, delivery.turn
+        hours = self.env["mail.lane"]._retry_hours()
+        if not (fault and turn and hours):
+            return False
+        verdict = judge(fault)
+        self._pause_server(fault)
+        if not verdict.passes:
+            return False
+        values = {"failure_reason": False}
+        if verdict.mail:
+            lanes = self.env["mail.lane"]
+            now = lanes._now()
+            mail = self.sudo()
+            tries, first = (mail.tries or 0) + 1, mail.failing_since or now
+            then = next_try(tries, first, now, hours, lanes._chance())
+            if then is None:
+                return False
+            values = {
+                "failure_reason": reason,
+                "tries": tries,
+                "next_try": then,
+                "failing_since": first,
+            }
+        if delivery.progress.accepted:
+            served = self._delivered_recipients()
+            self._take_off_served()
+            self._notifications(served).write(
+                {"notification_status": "sent", "failure_type": False, "failure_reason": False}
+            )
+        self._put_back()
+        self.sudo().write(values)
+        if verdict.mail and turn and not self.env.context.get("mail_turn"):
+            self._wait_for(turn.server_id)
+        return True
+
+    def _settle_turn(self):
+        """Tell the server's turn what became of this mail."""
+        delivery = self._delivery()
+        turn = delivery.turn
+        if not turn:
+            return
+        if delivery.progress.accepted:
+            turn.succeed()
+        elif not delivery.progress.handed_over:
+            turn.not_taken(self.id)
+
+    def _give_up(self, words):
+        """Fail the mails of a server that could not be had for the hours of General Settings.
+
+        :param words: the last reply
+        """
+        delivery = self._delivery()
+        turn, lanes = delivery.turn, self.env["mail.lane"]
+        hours = lanes._retry_hours()
+        self.env.cr.execute(
+            """
+            SELECT id FROM mail_mail
+             WHERE lane_server_id = %s AND state = 'outgoing'
+               AND GREATEST(waiting_since, %s) <= %s
+             ORDER BY id LIMIT 1000
+            """,
+            [turn.server_id, turn.failing_since, lanes._now() - timedelta(hours=hours)],
+        )
+        mails = self.browse([mail_id for (mail_id,) in self.env.cr.fetchall()])
+        if not mails:
+            return
+        mails = mails.with_context(lang=mails._authors_language())
+        reason = mails.env["mail.failure"]._given_up(delivery.server, hours, words)
+        mails.write({"state": "exception", "failure_reason": reason, "failure_type": "mail_smtp"})
+        mails._postprocess_sent_message(
+            success_pids=[], failure_reason=reason, failure_type="mail_smtp"
+        )
+
+    def _fail_killed(self, server_id):
+        """Fail a mail that was being handed over when its process was killed.
+
+        :param server_id: id of the server; 0: that of the configuration file
+        """
+        mail = self.with_context(lang=self._authors_language())
+        server = self.env["ir.mail_server"].sudo().browse(server_id or ()).exists()
+        label = server.name or mail.env["mail.routing"]._get_facts().config_server.name
+        reason = mail.env["mail.failure"]._killed(label)
+        mail.write({"state": "exception", "failure_reason": reason})
+        mail._postprocess_sent_message(
+            success_pids=[], failure_reason=reason, failure_type="unknown"
+        )

@@ -77,6 +77,8 @@ class SmtpSession:
         self.named = named
         self.check_headers = check_headers
         self.progress = MailProgress()
+        #: called right before the content of a message goes out
+        self.before_hand_over: Callable[[], None] | None = None
         self._mails = 0
 
     def __getattr__(self, name):
@@ -174,6 +176,8 @@ class SmtpSession:
             self._leave(code)
             raise smtplib.SMTPDataError(code, words)
         msg = _DOT_AT_START.sub(b"..", _LINE_BREAK.sub(b"\r\n", msg))
+        if self.before_hand_over:
+            self.before_hand_over()
         self.progress.handed_over = True
         smtp.send(msg + (b"" if msg.endswith(b"\r\n") else b"\r\n") + b".\r\n")
         code, words = self._reply(smtp.getreply)
