@@ -257,6 +257,8 @@ class Turn:
 
     def _settle_in_flight(self):
         """Forget the mails whose fate is known: those that do not wait any more."""
+        if not self.is_own:
+            self.lanes.env["mail.mail"].flush_model(["state"])
         self._execute(
             """
             UPDATE mail_lane SET in_flight = (
@@ -321,10 +323,10 @@ class MailLane(models.Model):
     def _retry_hours(self):
         """Give the hours of General Settings for which a mail is tried; 0: once, as native."""
         # sudo: anybody's mail
-        text = self.env["ir.config_parameter"].sudo().get_param(RETRY_HOURS)
+        get_param = self.env["ir.config_parameter"].sudo().get_param
         try:
-            return max(0, int(text))
-        except (TypeError, ValueError):
+            return max(0, int(get_param(RETRY_HOURS, DEFAULT_HOURS)))
+        except ValueError:
             return DEFAULT_HOURS
 
     # ------------------------------------------------------------
@@ -702,6 +704,9 @@ class MailLane(models.Model):
         :param at: when
         """
         now = fields.Datetime.now()
+        if at:
+            # triggers have whole seconds; one that is too early would find nothing
+            at += timedelta(seconds=1)
         crons = self._lanes()
         if not crons:
             return
@@ -728,8 +733,7 @@ class MailLane(models.Model):
         else:
             at = self._next_time()
             if at:
-                # triggers have whole seconds; one that is too early would find nothing
-                self._wake(at + timedelta(seconds=1))
+                self._wake(at)
         self.env.cr.commit()  # pylint: disable=invalid-commit
 
     @api.model

@@ -358,15 +358,13 @@ class MailMail(models.Model):
         """
         delivery = self._delivery()
         mail = self.with_context(lang=self._authors_language()).exists()
-        if delivery.progress.handed_over:
-            phase = "handed_over"
-        else:
-            phase = "mail"
+        phase = "handed_over" if delivery.progress.handed_over else "mail"
         cause = error.__cause__ if replies_of(error.__cause__) else error
         delivery.fault = fault_of(cause, phase, delivery.served())
+        fault = delivery.fault
         # an idle session that ends without a word is nobody's failure
-        is_fault = not (delivery.progress.died_before() and delivery.fault.code is None)
-        if is_fault and mail and mail._put_off(str(error)):
+        is_idle = delivery.progress.died_before() and not (fault.code or fault.timed_out)
+        if mail and not is_idle and mail._put_off(str(error)):
             return
         if delivery.progress.died_before():
             self._put_back()

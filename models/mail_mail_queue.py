@@ -100,8 +100,8 @@ class MailMail(models.Model):
             [tuple(self.ids), now, now],
         )
         sentences = {}
-        for mail_id, next_try, own_reason, paused_until, pause_reason in self.env.cr.fetchall():
-            until, reason = next_try, own_reason
+        for mail_id, own_until, own_reason, paused_until, pause_reason in self.env.cr.fetchall():
+            until, reason = own_until, own_reason
             if not until or (paused_until and paused_until > until):
                 until = paused_until
                 reason = self.env["ir.mail_server"]._pause_sentence(pause_reason)
@@ -279,7 +279,8 @@ class MailMail(models.Model):
         """
         delivery = self._delivery()
         fault, turn = delivery.fault, delivery.turn
-        hours = self.env["mail.lane"]._retry_hours()
+        lanes = self.env["mail.lane"]
+        hours = lanes._retry_hours()
         if not (fault and turn and hours):
             return False
         verdict = judge(fault)
@@ -288,7 +289,6 @@ class MailMail(models.Model):
             return False
         values = {"failure_reason": False}
         if verdict.mail:
-            lanes = self.env["mail.lane"]
             now = lanes._now()
             mail = self.sudo()
             tries, first = (mail.tries or 0) + 1, mail.failing_since or now
@@ -309,8 +309,9 @@ class MailMail(models.Model):
             )
         self._put_back()
         self.sudo().write(values)
-        if verdict.mail and turn and not self.env.context.get("mail_turn"):
+        if verdict.mail and not self.env.context.get("mail_turn"):  # a lane calls again by itself
             self._wait_for(turn.server_id)
+            lanes._wake(then)
         return True
 
     def _settle_turn(self):
