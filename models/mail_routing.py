@@ -20,6 +20,9 @@ from ..routing import (
 )
 from .mail_failure import ExplainedDeliveryException
 
+# a decision may fall on any company, domain and server: all of them are its facts
+# pylint: disable=no-search-all
+
 #: the parameters of the two switches of General Settings
 OPTIONS = ("mail_company_routing.catch_all", "mail_company_routing.restrict_username")
 #: all parameters that a route depends on

@@ -1,4 +1,8 @@
-"""One SMTP session: plain Python on sockets, no Odoo import."""
+"""The SMTP session: plain Python on top of ``smtplib``, no Odoo, no database, no routes.
+
+A caller opens the connection and logs in; :class:`SmtpSession` sends, and tells how far each mail
+got. Nothing here imports from Odoo or from the rest of the addon.
+"""
 
 from .session import MailProgress, SmtpSession, UnsafeHeader
 

@@ -6,6 +6,9 @@ from odoo.tools import email_normalize, format_datetime
 
 from ..routing import domain_of, is_restricted
 
+# every company, domain and server is looked at
+# pylint: disable=no-search-all
+
 #: a mail that waits longer than this is worth a word: the queue runs every hour at the latest
 WAITING = timedelta(hours=2)
 
