@@ -137,6 +137,8 @@ class Turn:
 
     def _pause(self, until, reason):
         """Keep until when the server pauses, and why."""
+        if until and until.microsecond:  # as Odoo has times
+            until = until.replace(microsecond=0) + timedelta(seconds=1)
         self.paused_until, self.pause_reason = until, reason
         self._execute(
             """
@@ -222,7 +224,6 @@ class Turn:
         """Let the server pause: what went wrong is not one mail's.
 
         :param reason: why, in the server's words
-        :return: when it is tried again
         """
         now = self.lanes._now()
         self.failures = (self.failures or 0) + 1
@@ -230,7 +231,6 @@ class Turn:
         # its mails are given up one by one, the server never is
         until = next_try(self.failures, now, now, 24, self.lanes._chance())
         self._pause(until, reason)
-        return until
 
     def forget_left_in_flight(self):
         """Forget the mails that a process left behind: they are settled."""

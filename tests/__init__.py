@@ -14,6 +14,7 @@ from . import (
     test_incoming,
     test_mailbox_setup,
     test_passwords,
+    test_queue,
     test_reading,
     test_readme_example,
     test_recipients,

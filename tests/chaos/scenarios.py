@@ -104,6 +104,7 @@ class Site:
         for provider in self.providers.values():
             provider.heal()
         for _run in range(runs):
+            self.worker.call("try_now")
             self.worker.call("queue")
             states = self.worker.call("states", mark=mark)
             if not any(state == "outgoing" for state, _reason in states.values()):
