@@ -98,6 +98,8 @@ class Turn:
 
     def _read(self):
         now = self.lanes._now()
+        if not self.is_own:
+            self.lanes.env["ir.mail_server"].flush_model(["max_per_minute", "max_per_day"])
         self._execute(
             """
             INSERT INTO mail_lane AS lane (server_id, turn_at) VALUES (%s, %s)
@@ -439,6 +441,7 @@ class MailLane(models.Model):
         """
         if not server_ids:
             return {}
+        self.env["mail.mail"].flush_model(["state"])
         self.env.cr.execute(
             """
             SELECT server_id, paused_until, pause_reason, failing_since, usage,
@@ -515,6 +518,7 @@ class MailLane(models.Model):
         :return: (ids of servers, number of mails that were put off one by one)
         """
         since = self._now() - STUCK
+        self.env["mail.mail"].flush_model(["failing_since", "next_try", "state"])
         self.env.cr.execute(
             """
             SELECT server_id FROM mail_lane l WHERE failing_since < %s AND EXISTS (

@@ -88,8 +88,8 @@ class MailMail(models.Model):
         """
         if not (self.ids and self.env["mail.routing"]._is_active()):
             return {}
-        lanes = self.env["mail.lane"]
-        now = lanes._now()
+        now = self.env["mail.lane"]._now()
+        self.flush_model(["failure_reason", "next_try", "state"])
         self.env.cr.execute(
             """
             SELECT m.id, m.next_try, m.failure_reason, l.paused_until, l.pause_reason
@@ -168,6 +168,7 @@ class MailMail(models.Model):
 
         :return: how many do
         """
+        self.flush_recordset(["state"])
         self.env.cr.execute(
             """
             UPDATE mail_mail
@@ -250,7 +251,8 @@ class MailMail(models.Model):
 
     def _count_messages(self):
         """Tell as how many messages native sends this mail: one for each partner, one for To."""
-        return len(self.recipient_ids) + bool(self.email_to) or 1
+        mail = self.browse(self.id)  # alone: after each commit all would be read anew
+        return len(mail.recipient_ids) + bool(mail.email_to) or 1
 
     # ------------------------------------------------------------
     # What does not pass by itself, and what may

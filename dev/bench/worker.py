@@ -101,6 +101,14 @@ class Office:
             if restricted and self.side == "addon":
                 env["res.config.settings"].create({"mail_restrict_username": True}).execute()
 
+    def furnish_again(self, companies: int) -> None:
+        """Know the companies that another process has furnished."""
+        with self.environment() as env:
+            homes = env["res.company"].search([("name", "like", "Company ")], order="id")
+            self.homes = [
+                (home.id, f"c{number}.example") for number, home in enumerate(homes[:companies])
+            ]
+
     def _server(
         self, port: int, place: int, share: int, name: str, home, configured: bool, restricted: bool
     ) -> dict[str, Any]:
