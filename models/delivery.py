@@ -42,6 +42,7 @@ class Delivery:
         self.connect = None
         self.fault = None
         self.put_off = False
+        self._patience = None
         self._taken = {}
 
     @classmethod
@@ -94,11 +95,20 @@ class Delivery:
         self._taken[mail_id] = self.progress
         if self.session and self.turn:
             self.session.before_hand_over = partial(self._hand_over, mail_id, messages, together)
+            self._have_patience(self.turn.patience())
 
     def _hand_over(self, mail_id, messages, together):
         """Have it written down, once, that the present mail is about to be handed over."""
         self.session.before_hand_over = None
+        self._have_patience(None)
         self.turn.hand_over(mail_id, messages, together=together)
+
+    def _have_patience(self, seconds):
+        """Wait so long for each answer of the server; None: as long as native does."""
+        smtp = self.session.__obj__
+        if smtp.sock is not None and (seconds or self._patience):
+            self._patience = self._patience or smtp.sock.gettimeout()
+            smtp.sock.settimeout(seconds or self._patience)
 
     def served(self):
         """Tell how many mails the server has taken in this session."""

@@ -24,6 +24,8 @@ CONFIG_SERVER = 0
 
 #: seconds after which a lane gives way to other scheduled actions
 SLICE = 10
+#: seconds that a lane waits for an answer of a server that is not known to be slow
+IMPATIENCE = 5
 #: how many mails are sorted at a time
 _SORTED_AT_ONCE = 1000
 #: seconds that a lane sorts before it sends
@@ -93,6 +95,7 @@ class Turn:
         self.cr = cr
         self.deadline = None
         self.handed_over = []
+        self.known = set()
         self.has_written = False
         self._read()
 
@@ -105,7 +108,7 @@ class Turn:
             INSERT INTO mail_lane AS lane (server_id, turn_at) VALUES (%s, %s)
             ON CONFLICT (server_id) DO UPDATE SET turn_at = EXCLUDED.turn_at
             RETURNING lane.paused_until, lane.pause_reason, lane.failing_since, lane.failures,
-                lane.usage, lane.in_flight,
+                lane.usage, lane.in_flight, lane.is_slow,
                 (SELECT COALESCE(max_per_minute, 0) FROM ir_mail_server WHERE id = %s),
                 (SELECT COALESCE(max_per_day, 0) FROM ir_mail_server WHERE id = %s)
             """,
@@ -118,6 +121,7 @@ class Turn:
             self.failures,
             usage,
             self.left_in_flight,
+            self.is_slow,
             per_minute,
             per_day,
         ) = self.cr.fetchone()
@@ -145,10 +149,11 @@ class Turn:
         self._execute(
             """
             UPDATE mail_lane
-               SET paused_until = %s, pause_reason = %s, failures = %s, failing_since = %s
+               SET paused_until = %s, pause_reason = %s, failures = %s, failing_since = %s,
+                   is_slow = %s
              WHERE server_id = %s
             """,
-            [until, reason, self.failures, self.failing_since, self.server_id],
+            [until, reason, self.failures, self.failing_since, self.is_slow, self.server_id],
         )
         self._commit()
         self.lanes._forget_server()
@@ -160,6 +165,17 @@ class Turn:
     def is_over(self):
         """Tell whether others are to have their turn."""
         return self.deadline is not None and time.monotonic() > self.deadline
+
+    def patience(self):
+        """Tell how many seconds to wait for an answer, before a mail is handed over.
+
+        A server that hangs must not keep a worker from the others' mail: a lane waits no longer,
+        the first time. From then on the server is known to be slow, and is waited for as native
+        does.
+
+        :return: None: as long as native does
+        """
+        return None if self.deadline is None or self.is_slow else IMPATIENCE
 
     def is_paused(self):
         """Tell whether the server is not to be used now."""
@@ -204,6 +220,7 @@ class Turn:
         if not together:
             self.handed_over = []
         self.handed_over.append(mail_id)
+        self.known.discard(mail_id)
         self.has_written = True
         self._execute(
             "UPDATE mail_lane SET in_flight = %s, usage = %s WHERE server_id = %s",
@@ -211,10 +228,9 @@ class Turn:
         )
         self._commit()
 
-    def not_taken(self, mail_id):
-        """Tell that a mail was not taken, so it may be given to the server again."""
-        if mail_id in self.handed_over:
-            self.handed_over.remove(mail_id)
+    def know(self, mail_id):
+        """Tell that it is known of a mail what the server has taken: it may be given it again."""
+        self.known.add(mail_id)
 
     def succeed(self):
         """End the pauses: the server has taken a mail."""
@@ -222,14 +238,16 @@ class Turn:
             self.failures, self.failing_since = 0, None
             self._pause(None, None)
 
-    def fail(self, reason):
+    def fail(self, reason, *, is_slow=False):
         """Let the server pause: what went wrong is not one mail's.
 
         :param reason: why, in the server's words
+        :param is_slow: it did not answer in time
         """
         now = self.lanes._now()
         self.failures = (self.failures or 0) + 1
         self.failing_since = self.failing_since or now
+        self.is_slow = self.is_slow or is_slow
         # its mails are given up one by one, the server never is
         until = next_try(self.failures, now, now, 24, self.lanes._chance())
         self._pause(until, reason)
@@ -268,7 +286,7 @@ class Turn:
                  WHERE id = ANY(%s) AND state = 'outgoing'
             ) WHERE server_id = %s
             """,
-            [self.handed_over, self.server_id],
+            [[mail for mail in self.handed_over if mail not in self.known], self.server_id],
         )
         self.handed_over = []
 
@@ -301,6 +319,7 @@ class MailLane(models.Model):
     failing_since = fields.Datetime(readonly=True)
     failures = fields.Integer(readonly=True)
     usage = fields.Text(readonly=True)
+    is_slow = fields.Boolean(readonly=True)
 
     _sql_constraints = [("server_unique", "UNIQUE (server_id)", "A server has one queue.")]
 

@@ -359,7 +359,8 @@ class MailMail(models.Model):
         delivery = self._delivery()
         mail = self.with_context(lang=self._authors_language()).exists()
         phase = "handed_over" if delivery.progress.handed_over else "mail"
-        cause = error.__cause__ if replies_of(error.__cause__) else error
+        said_goodbye = any(code == 421 for code, _words in replies_of(error.__cause__))
+        cause = error.__cause__ if said_goodbye else error
         delivery.fault = fault_of(cause, phase, delivery.served())
         fault = delivery.fault
         # an idle session that ends without a word is nobody's failure

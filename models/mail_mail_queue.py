@@ -4,7 +4,7 @@ from odoo import _, api, fields, models
 from odoo.tools import create_index, format_datetime, format_time
 
 from ..routing.retry import judge, next_try
-from .mail_failure import fault_of, words_of
+from .mail_failure import ExplainedDeliveryException, fault_of, words_of
 from .mail_lane import CONFIG_SERVER, ORDINARY, URGENT, Turn
 
 
@@ -269,7 +269,7 @@ class MailMail(models.Model):
         if not judge(fault).server:
             return False
         words = f"{fault.code} {fault.words}" if fault.code else fault.words
-        self._delivery().turn.fail(words)
+        self._delivery().turn.fail(words, is_slow=fault.timed_out)
         self._delivery().put_off = True
         return True
 
@@ -297,6 +297,9 @@ class MailMail(models.Model):
             then = next_try(tries, first, now, hours, lanes._chance())
             if then is None:
                 return False
+            error = delivery.progress.error
+            if isinstance(error, ExplainedDeliveryException):
+                reason = "\n".join(str(arg) for arg in error.args[1:] if arg) or reason
             values = {
                 "failure_reason": reason,
                 "tries": tries,
@@ -311,6 +314,7 @@ class MailMail(models.Model):
             )
         self._put_back()
         self.sudo().write(values)
+        turn.know(self.id)
         if verdict.mail and not self.env.context.get("mail_turn"):  # a lane calls again by itself
             self._wait_for(turn.server_id)
             lanes._wake(then)
@@ -325,7 +329,7 @@ class MailMail(models.Model):
         if delivery.progress.accepted:
             turn.succeed()
         elif not delivery.progress.handed_over:
-            turn.not_taken(self.id)
+            turn.know(self.id)
 
     def _give_up(self, words):
         """Fail the mails of a server that could not be had for the hours of General Settings.
