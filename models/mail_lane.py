@@ -665,6 +665,7 @@ class MailLane(models.Model):
                     break
                 if not found:
                     self._wake()
+                    cr.commit()  # others begin at once # pylint: disable=invalid-commit
                 found = True
         finally:
             if not cr.closed:
