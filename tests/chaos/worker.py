@@ -367,6 +367,11 @@ class Office:
                 for notification in found
             }
 
+    def send_at_once(self, subject: str) -> None:
+        """Send as a message in the chatter is sent, after its transaction."""
+        with self.environment() as env:
+            env["mail.mail"].search([("subject", "=", subject)]).send()
+
     def try_now(self) -> None:
         """Press Try Now on every server: what pauses is tried by the next run of the queue."""
         if self.addon:
