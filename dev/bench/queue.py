@@ -162,14 +162,14 @@ class FarEnd:
 
 
 @contextmanager
-def odoos(db: str, addon: bool, processes: int) -> Iterator[None]:
+def odoos(db: str, addon: bool, processes: int, workers: int = CRON_WORKERS) -> Iterator[None]:
     """Have Odoo processes that do nothing but run scheduled actions."""
     with ExitStack() as stack:
         logs = []
         for number in range(processes):
             log = workdir() / f"queue-{db}-{number}.log"
             log.unlink(missing_ok=True)
-            config = odoo_config(db, addon=addon, logfile=log, max_cron_threads=CRON_WORKERS)
+            config = odoo_config(db, addon=addon, logfile=log, max_cron_threads=workers)
             process = subprocess.Popen(
                 odoo_command("-c", str(config)), env=odoo_environment(), stderr=subprocess.DEVNULL
             )
@@ -238,6 +238,10 @@ class Bench:
             """,
             database=db,
         )
+        self.notify(db)
+
+    def notify(self, db: str) -> None:
+        """Wake the cron workers, as Odoo does."""
         with connect() as connection, connection.cursor() as cursor:
             cursor.execute("NOTIFY cron_trigger, %s", [db])
 
@@ -306,7 +310,42 @@ def measure_two(bench: Bench) -> None:
         say(f"two: round {number + 1}           {_told(run)}, lost {2000 - run['count']}")
 
 
-MEASUREMENTS = {"hang": measure_hang, "distance": measure_distance, "two": measure_two}
+def measure_others(bench: Bench) -> None:
+    """Another scheduled action, due once in four seconds beside a full queue: how late it runs."""
+    bench.fill(ADDON, 3000)
+    bench.far.ask(delay=0.05, hangs=False)
+    db = bench.databases[ADDON]
+    late = []
+    with odoos(db, True, 1, workers=2):
+        bench.start(ADDON)
+        time.sleep(3)
+        for _time in range(10):
+            due = execute(
+                """
+                UPDATE ir_cron SET nextcall = now() at time zone 'UTC', lastcall = NULL WHERE id = (
+                    SELECT res_id FROM ir_model_data
+                     WHERE module = 'mail' AND name = 'ir_cron_send_scheduled_message'
+                ) RETURNING id
+                """,
+                database=db,
+            )[0][0]
+            bench.notify(db)
+            begin = time.monotonic()
+            query = "SELECT lastcall FROM ir_cron WHERE id = %s"
+            while execute(query, due, database=db)[0][0] is None:
+                time.sleep(0.1)
+            late.append(time.monotonic() - begin)
+            time.sleep(4)
+        seen = bench.far.ask()
+    say(f"others: late by {max(late):.1f} s at most (goal 15), {seen['count']} mails meanwhile")
+
+
+MEASUREMENTS = {
+    "hang": measure_hang,
+    "distance": measure_distance,
+    "two": measure_two,
+    "others": measure_others,
+}
 
 
 def bench_queue(arguments: Sequence[str]) -> int:
