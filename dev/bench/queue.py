@@ -18,7 +18,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -242,7 +242,7 @@ class Bench:
 
     def notify(self, db: str) -> None:
         """Wake the cron workers, as Odoo does."""
-        with connect() as connection, connection.cursor() as cursor:
+        with closing(connect()) as connection, connection.cursor() as cursor:
             cursor.execute("NOTIFY cron_trigger, %s", [db])
 
     def run(
