@@ -25,6 +25,8 @@ from dev.odoo.web import Client
 from dev.shared import NotHere, say
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# Debian's packages, and what fontconfig knows once they are there
+FONTS = {"fonts-noto-cjk": ":lang=zh-cn", "fonts-liberation": "Liberation Sans"}
 FLAGS = ("--disable-gpu", "--disable-quic", "--disable-dev-shm-usage", "--force-color-profile=srgb")
 SECONDS = 60
 # The connections that stay open for the bus
@@ -43,9 +45,9 @@ class NoBrowser(NotHere):
 
 
 def find_browser() -> str:
-    """Return the path of a Chromium. As root, apt-get is asked for what is missing.
+    """Return the path of a Chromium. As root, apt-get is asked for it and for fonts.
 
-    That is Chromium, and a font for Chinese, without which only the pictures suffer.
+    Without the fonts only pictures suffer; that is said, and is no error.
 
     :raises NoBrowser: without a Chromium
     """
@@ -54,7 +56,7 @@ def find_browser() -> str:
     except NotInstalled as error:
         if not _installed():
             raise NoBrowser(f"No Chromium here: {error}") from error
-        say(f"No font for Chinese here, so Chinese is shown as boxes: {error}")
+        say(f"Letters will look otherwise, Chinese perhaps like boxes: {error}")
     return _installed()
 
 
@@ -63,12 +65,15 @@ def _installed() -> str | None:
 
 
 def _missing_packages() -> list[str]:
-    missing = [] if _installed() else ["chromium"]
+    chromium = [] if _installed() else ["chromium"]
+    return chromium + [package for package, font in FONTS.items() if not _has_font(font)]
+
+
+def _has_font(pattern: str) -> bool:
     try:
-        fonts = subprocess.check_output(["fc-list", ":lang=zh-cn"], text=True)
+        return bool(subprocess.check_output(["fc-list", pattern]))
     except (OSError, subprocess.CalledProcessError):
-        fonts = ""
-    return missing if fonts else [*missing, "fonts-noto-cjk"]
+        return False
 
 
 class Browser:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 ADDON = "mail_company_routing"
 # The apps whose documents the tests and the demo send mail about
-MODULES = ("mail", "sale_management", "crm")
+MODULES = ("mail", "sale_management", "crm", "microsoft_outlook")
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "dev" / "requirements.txt"
 REQUIREMENTS_BENCH = ROOT / "dev" / "requirements-bench.txt"

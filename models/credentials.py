@@ -9,6 +9,7 @@ import base64
 import binascii
 import hmac
 import logging
+import re
 import smtplib
 import urllib.parse
 from imaplib import IMAP4
@@ -20,6 +21,9 @@ MAX_CHALLENGES = 5
 
 #: letters of the shortest text that is taken for a secret: a shorter one is in any sentence
 SHORTEST = 4
+
+#: a user name that IMAP takes without quotes
+_ATOM = re.compile(r"""[^\s(){%*"\\\x00-\x1f\x7f]+""")
 
 
 def can_be_sent(*texts):
@@ -164,7 +168,10 @@ class ImapLogin:
         plain = f"\0{user}\0{password}"
         try:
             if plain.isascii():
-                return IMAP4.login(imap, user, password)
+                # imaplib quotes the password alone, and `DOMAIN\\user` is no atom (RFC 3501 9)
+                return IMAP4.login(
+                    imap, user if _ATOM.fullmatch(user) else imap._quote(user), password
+                )
             if "AUTH=PLAIN" in imap.capabilities and can_be_sent(user, password):
                 return imap.authenticate("PLAIN", lambda _challenge: plain.encode())
             trouble = IMAP4.error(self.refusal)

@@ -1,4 +1,6 @@
-from odoo import api, fields, models
+from odoo import _, api, fields, models
+
+from ..discovery import Preset
 
 #: Domains in which everybody can have a mailbox, of whatever provider: nobody's own
 PUBLIC_DOMAINS = frozenset(
@@ -102,6 +104,22 @@ class MailProvider(models.Model):
         help="Odoo's own module that logs in there",
     )
 
+    login_differs = fields.Boolean(
+        string="Login Differs from the Address",
+        help="One account sends as the address of another mailbox, such as a shared one",
+    )
+
+    def _preset(self):
+        """Give what the search for an address's provider may know of this one."""
+        self.ensure_one()
+        hosts = {self.smtp_host, self.imap_host, self.pop_host} - {False, ""}
+        return Preset(
+            self.id,
+            smtp_host=self.smtp_host or "",
+            hosts=frozenset(host.lower() for host in hosts),
+            domains=frozenset(self._public_domains()),
+        )
+
     def _is_public(self, domain):
         """Tell whether everybody can have a mailbox in a domain."""
         domain = domain.lower()
@@ -115,9 +133,20 @@ class MailProvider(models.Model):
         return {name.strip().lower() for name in names} - {""}
 
     @api.model
-    def _of_domain(self, domain):
-        """Give the provider whose public domain it is, empty where none is known."""
-        for provider in self.search([("email_domains", "!=", False)]):
-            if domain.lower() in provider._public_domains():
-                return provider
-        return self.browse()
+    def _basic_authentication_note(self, *hosts):
+        """Say until when Microsoft takes a password, ``""`` for hosts that are not Microsoft's.
+
+        Source: the Exchange team's announcement of 27 January 2026, see docs/providers.md.
+        """
+        if not any(is_microsoft(host) for host in hosts):
+            return ""
+        return _(
+            "Microsoft turns passwords off for sending at the end of December 2026, and gives them"
+            " to no new customer: log in by OAuth (Set Up a Mailbox, provider Office 365)."
+        )
+
+
+def is_microsoft(host):
+    """Tell whether a mail server is one of Microsoft 365."""
+    host = (host or "").lower().rstrip(".")
+    return host.endswith((".office365.com", ".outlook.com"))

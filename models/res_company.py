@@ -143,6 +143,9 @@ class ResCompany(models.Model):
     )
     def _compute_routing_warning(self):
         for company in self:
+            if not company._origin:
+                company.routing_warning = False  # it can have no server before it is saved
+                continue
             uses = company.mail_server_by_domain or company.mail_server_by_reply_to
             # not by the field: a form may hold a list that its reader's companies cut short
             servers = (
@@ -162,6 +165,14 @@ class ResCompany(models.Model):
                 )
             else:
                 company.routing_warning = False
+
+    def action_set_up_mailbox(self):
+        """Set a mailbox of this company up; the form saves it first."""
+        self.ensure_one()
+        action = self.env["ir.actions.act_window"]._for_xml_id(
+            "mail_company_routing.action_mail_mailbox_setup"
+        )
+        return {**action, "context": {"default_company_id": self.id}}
 
     @api.constrains("reply_to_prefix", "alias_domain_id")
     def _check_reply_to_prefix(self):

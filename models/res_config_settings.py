@@ -11,6 +11,9 @@ from .mail_lane import RETRY_HOURS
 CATCH_ALL = "mail_company_routing.catch_all"
 RESTRICT_USERNAME = "mail_company_routing.restrict_username"
 
+#: names that a line of General Settings lists at most
+MOST_NAMES = 3
+
 
 class ResConfigSettings(models.TransientModel):
     _inherit = "res.config.settings"
@@ -51,6 +54,56 @@ class ResConfigSettings(models.TransientModel):
         " or whose server cannot be reached. Then it fails, with the last reply. 0: never, as"
         " native Odoo does.",
     )
+
+    # With an Alias Domain table, what the three old settings still decide
+    alias_domain_note = fields.Char(compute="_compute_routing_notes")
+    catch_all_note = fields.Char(compute="_compute_routing_notes")
+    restrict_username_note = fields.Char(compute="_compute_routing_notes")
+
+    @api.depends("alias_domain")
+    def _compute_routing_notes(self):
+        self.check_access_rights("read")  # it tells of servers and domains
+        facts = self.env["mail.routing"]._get_facts()
+        for settings in self:
+            if not facts.domains:
+                settings.alias_domain_note = False
+                settings.catch_all_note = False
+                settings.restrict_username_note = False
+                continue
+            settings.alias_domain_note = settings._note_on_alias_domain(facts)
+            settings.catch_all_note = settings._note_on_catch_all(facts)
+            settings.restrict_username_note = settings._note_on_restrict_username(facts)
+
+    def _note_on_alias_domain(self, facts):
+        """Say for whom the one domain of native Odoo still counts."""
+        archived = self.env["res.company"].sudo().with_context(active_test=False)
+        archived = set(archived.search([("active", "=", False)]).ids)
+        without = [
+            company.name
+            for company in facts.companies
+            if not company.domain_id and company.id not in archived
+        ]
+        if without:
+            return _("Still used by companies without an Email Domain: %s.", _some(without))
+        return _("Every company has its Email Domain: it is used for nothing else.")
+
+    def _note_on_catch_all(self, facts):
+        """Say for which domains Catch All still counts."""
+        following = [domain.name for domain in facts.domains if domain.catch_all == "default"]
+        if following:
+            return _("Decides for: %s. Other domains say for themselves.", _some(following))
+        return _("Each domain of the table says for itself whether it has a catch-all.")
+
+    def _note_on_restrict_username(self, facts):
+        """Say for which servers Restrict Username still counts."""
+        following = [
+            server.name
+            for server in facts.servers
+            if server.policy == "default" and server.has_username
+        ]
+        if following:
+            return _("Decides for the servers: %s. Others have a policy.", _some(following))
+        return _("Each outgoing server has a Sender Policy of its own.")
 
     @api.model
     def get_values(self):
@@ -100,3 +153,8 @@ class ResConfigSettings(models.TransientModel):
                     "\n".join(f"- {name}" for name in nameless),
                 )
             )
+
+
+def _some(names):
+    """List some names, the first of them where they are many."""
+    return ", ".join(names[:MOST_NAMES]) + (", …" if len(names) > MOST_NAMES else "")

@@ -24,7 +24,18 @@ from .addresses import (
     parse_mailbox,
     unicode_domain,
 )
+from .authentication import Authentication, read_authentication
 from .company import author_of, company_of_mail
+from .dns_providers import DnsProvider, provider_at
+from .dns_records import (
+    Answer,
+    MailPath,
+    RecordCheck,
+    RecordFinding,
+    names_to_ask,
+    read_mx,
+    read_records,
+)
 from .facts import Author, Company, Domain, Draft, Facts, Server, Settings, User, filter_domain
 from .incoming import Incoming, company_of_incoming, company_that_answers, read_incoming
 from .reasons import Reason
@@ -43,15 +54,21 @@ from .sender_names import DEFAULT_SENDER_NAME_FORMAT, SENDER_NAME_FORMATS
 __all__ = [
     "DEFAULT_SENDER_NAME_FORMAT",
     "SENDER_NAME_FORMATS",
+    "Answer",
+    "Authentication",
     "Author",
     "Clues",
     "Company",
+    "DnsProvider",
     "Domain",
     "Draft",
     "Facts",
     "Incoming",
+    "MailPath",
     "MailboxHeader",
     "Reason",
+    "RecordCheck",
+    "RecordFinding",
     "Refusal",
     "Route",
     "Server",
@@ -76,9 +93,14 @@ __all__ = [
     "is_automatic",
     "is_local_part",
     "is_restricted",
+    "names_to_ask",
     "parse_mailbox",
+    "provider_at",
+    "read_authentication",
     "read_clues",
     "read_incoming",
+    "read_mx",
+    "read_records",
     "recognise_refusal",
     "recognise_report",
     "unicode_domain",

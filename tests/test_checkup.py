@@ -222,3 +222,92 @@ class TestOneClickCure(MailRoutingCase):
         mail.send()
         self.assertEqual(mail.state, "exception")
         self.assertFalse(mail.is_sender_refused)
+
+
+@tagged("post_install", "-at_install")
+class TestOneRightAnswer(TwoCompaniesCase):
+    """A finding with one right answer has a button that does it, and says what it did."""
+
+    def checkup(self):
+        return self.env["mail.checkup"].browse(self.env["mail.checkup"].action_open()["res_id"])
+
+    def fix(self, fix, words):
+        checkup = self.checkup()
+        lines = checkup.line_ids.filtered(lambda line: line.fix == fix)
+        self.assertTrue(lines, checkup.line_ids.mapped("name"))
+        before = lines[0].name
+        self.assertEqual(lines[0].action_fix()["params"]["message"], words)
+        self.assertNotIn(before, checkup.line_ids.mapped("name"), "it was checked anew")
+
+    def test_a_company_that_does_not_use_its_servers(self):
+        self.a.mail_server_by_domain = False
+        self.fix("use_servers", "A uses its own servers now.")
+        self.assertTrue(self.a.mail_server_by_domain)
+
+    def test_a_provider_that_lets_only_the_login_send(self):
+        self.server_a.smtp_host = "smtp.exmail.qq.com"
+        self.fix("restrict", "A SMTP lets only its own login send now.")
+        self.assertEqual(self.server_a.sender_policy, "login")
+
+    def test_a_catch_all_that_the_provider_has_not(self):
+        self.server_a.smtp_host = "smtp.exmail.qq.com"
+        self.fix("no_catch_all", "Catch All is off for a.com now.")
+        self.assertEqual(self.a.alias_domain_id.catch_all, "no")
+
+    def test_a_filter_that_replaces_the_authors(self):
+        self.server_a.from_filter = "notifications@a.com"
+        self.fix("clear_filter", "A SMTP lets every sender pass now.")
+        self.assertFalse(self.server_a.from_filter)
+
+    @mute_logger(*QUIET)
+    def test_a_queue_that_is_off(self):
+        cron = self.env.ref("mail.ir_cron_mail_scheduler_action")
+        cron.active = False
+        waiting = self.mail(self.ziying, model="res.partner", res_id=self.of_a.id)
+        self.env.cr.execute(
+            "UPDATE mail_mail SET create_date = create_date - interval '3 hours' WHERE id = %s",
+            [waiting.id],
+        )
+        (line,) = self.checkup().line_ids.filtered(lambda line: line.fix == "run_queue")
+        self.assertIn("is off", line.name)
+        self.assertEqual(line.action_mend()["res_id"], waiting.id)
+        line.action_fix()
+        self.assertTrue(cron.active)
+        (line,) = self.checkup().line_ids.filtered(lambda line: "waiting" in line.name)
+        self.assertFalse(line.fix, "it is on, so something else is wrong")
+
+    def test_what_cannot_be_done_says_why(self):
+        self.server_a.write({"smtp_host": "smtp.exmail.qq.com", "smtp_user": "apikey"})
+        self.server_a.write({"sender_address": False, "from_filter": False})
+        (line,) = self.checkup().line_ids.filtered(lambda line: line.fix == "restrict")
+        with self.assertRefused("A SMTP"):
+            line.action_fix()
+
+    def test_what_is_gone_meanwhile(self):
+        self.server_a.smtp_host = "smtp.exmail.qq.com"
+        (line,) = self.checkup().line_ids.filtered(lambda line: line.fix == "restrict")
+        self.server_a.unlink()
+        self.assertIn("no longer there", line.action_fix()["params"]["message"])
+
+    @mute_logger(*QUIET)
+    def test_a_list_is_called_what_it_is(self):
+        self.server_b.active = False
+        mails = self.mail(self.ziying, model="res.partner", res_id=self.of_b.id)
+        mails += self.mail(self.ziying, model="res.partner", res_id=self.of_b.id)
+        mails.send()
+        (line,) = self.checkup().line_ids.filtered(lambda line: line.res_model == "mail.mail")
+        self.assertEqual((line.action_mend()["name"], line.grade), ("Failed Mails", "stops"))
+
+    def test_it_is_the_administrators(self):
+        self.server_a.smtp_host = "smtp.exmail.qq.com"
+        (line,) = self.checkup().line_ids.filtered(lambda line: line.fix == "restrict")
+        with self.assertRaises(AccessError):
+            line.with_user(self.ziying).action_fix()
+        self.assertEqual(self.server_a.sender_policy, "default")
+
+    def test_general_settings_lead_to_it_without_developer_mode(self):
+        admin = new_test_user(self.env, "admin3", groups="base.group_system")
+        arch = self.env["res.config.settings"].with_user(admin).get_view()["arch"]
+        for name in ("action_mail_checkup", "action_mail_sent", "action_mail_alias_domain"):
+            action = self.env.ref(f"mail_company_routing.{name}")
+            self.assertIn(f'name="{action.id}"', arch)

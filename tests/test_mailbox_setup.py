@@ -99,7 +99,7 @@ class TestMailboxSetup(MailRoutingCase):
         self.at.add_account("other@odoomommy.com", "secret")
         self.at.add_account("kevin@odoomommy.com", "secret", send_as=["other@odoomommy.com"])
         wizard = self.wizard(login="kevin@odoomommy.com", email="other@odoomommy.com")
-        path = "odoo.addons.mail_company_routing.wizards.mail_mailbox_setup.DELIVERY_TIMEOUT"
+        path = "odoo.addons.mail_company_routing.wizards.mail_mailbox_trial.DELIVERY_TIMEOUT"
         with patch(path, 0.5):
             wizard.action_setup()
         self.assertFalse(wizard.succeeded)

@@ -427,7 +427,7 @@ class TestSetUp(BaseCase):
         }
         model = self.registry["mail.mailbox.setup"]
         provider = self.provider()
-        for at in ("_check_input", "_make_records", "_titles", "_try", "_tell_progress"):
+        for at in ("_check_input", "_make_records", "_decide", "_tell_progress"):
             for kind, error in kinds.items():
                 with self.subTest(at=at, kind=kind):
                     wizard_id = self.fill_in(provider)

@@ -9,6 +9,8 @@ from functools import wraps
 
 from odoo.tests.common import HttpCase, new_test_user, tagged
 
+from ..dev.dns_server import DnsServer
+
 #: what Odoo's ChromeBrowser looks for, in its order
 BROWSERS = ("google-chrome", "chromium", "chromium-browser", "google-chrome-stable")
 LANGUAGES = ("en_US", "zh_CN")
@@ -140,6 +142,36 @@ class TestTours(HttpCase):
         )
         created = self.env["mail.alias.domain"].search([("name", "=", "xn--fsqu00a.xn--fiqs8s")])
         self.assertEqual(created.reply_domain_id, self.domain)
+
+    @in_each_language
+    def test_checkup(self):
+        """A finding is fixed where it is seen; DNS is asked on a click, and says what to enter."""
+        dns = DnsServer(
+            (
+                'spf.mail.qq.com TXT "v=spf1 ip4:203.0.113.0/24 -all"',
+                "odoomommy.com MX 5 mxbiz1.qq.com",
+                'odoomommy.com TXT "v=spf1 -all"',
+                '_dmarc.odoomommy.com TXT "v=DMARC1; p=none"',
+            )
+        ).start()
+        self.addCleanup(dns.stop)
+        self.env["ir.config_parameter"].set_param("mail_company_routing.dns_server", dns.address)
+        self.company.write({"alias_domain_id": self.domain.id, "mail_server_by_domain": True})
+        server = self.env["ir.mail_server"].create(
+            {
+                "name": "Ohm SMTP",
+                "smtp_host": "smtp.exmail.qq.com",
+                "smtp_user": "kevin@odoomommy.com",
+                "company_id": self.company.id,
+            }
+        )
+        self.domain.catch_all = "no"
+        self.start_tour(
+            "/web#action=mail_company_routing.action_mail_checkup",
+            "mail_company_routing.checkup",
+            login="murong.ziying",
+        )
+        self.assertEqual(server.sender_policy, "login")
 
     @in_each_language
     def test_preferences(self):

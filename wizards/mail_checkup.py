@@ -1,5 +1,6 @@
 import json
 from datetime import timedelta
+from typing import Any, NamedTuple
 
 from odoo import _, api, fields, models
 from odoo.tools import email_normalize, format_datetime
@@ -11,6 +12,31 @@ from ..routing import domain_of, is_restricted
 
 #: a mail that waits longer than this is worth a word: the queue runs every hour at the latest
 WAITING = timedelta(hours=2)
+
+
+#: how bad a finding is, the worst first
+GRADES = [
+    ("stops", "Stops mail"),
+    ("answers", "Loses answers"),
+    ("better", "Could be better"),
+]
+
+
+class Finding(NamedTuple):
+    """Something that is wrong.
+
+    :param text: a sentence: what it is, and what helps
+    :param records: those on which it is settled
+    :param grade: a key of :data:`GRADES`
+    :param fix: where there is one right answer: a key of ``mail.checkup.line.fix``
+    :param title: what the list of several records is called; ``""``: as their model
+    """
+
+    text: str
+    records: Any
+    grade: str = "better"
+    fix: str = ""
+    title: str = ""
 
 
 class MailCheckup(models.TransientModel):
@@ -33,14 +59,8 @@ class MailCheckup(models.TransientModel):
     @api.model
     def action_open(self):
         """Check everything, and show the findings."""
-        lines = []
-        for text, records in self._findings():
-            record = records if len(records) == 1 else records.browse()
-            line = {"name": text, "res_model": records._name, "res_id": record.id}
-            if len(records) > 1:
-                line["res_ids"] = json.dumps(records.ids)
-            lines.append(line)
-        checkup = self.create({"line_ids": [(0, 0, line) for line in lines]})
+        checkup = self.create({})
+        checkup._check()
         return {
             "type": "ir.actions.act_window",
             "name": _("Mail Check-up"),
@@ -50,9 +70,44 @@ class MailCheckup(models.TransientModel):
             "target": "current",
         }
 
+    def _check(self):
+        """Write the findings anew, the worst first."""
+        self._settings_lines().unlink()
+        self._add_lines([self._line_of(Finding(*found)) for found in self._findings()])
+
+    def _settings_lines(self):
+        """Give the lines that a new check of the settings takes the place of."""
+        return self.line_ids
+
+    def _add_lines(self, lines):
+        """Add lines, and put all in order.
+
+        :param lines: list of values of ``mail.checkup.line``
+        """
+        self.line_ids.create([{**line, "checkup_id": self.id} for line in lines])
+        self.invalidate_recordset(["line_ids"])
+        ranks = {grade: rank for rank, (grade, _label) in enumerate(GRADES, 1)}
+        for line in self.line_ids:
+            line.sequence = ranks[line.grade]
+        self.invalidate_recordset(["line_ids"])
+
+    @api.model
+    def _line_of(self, finding):
+        records = finding.records
+        several = len(records) > 1
+        return {
+            "name": finding.text,
+            "grade": finding.grade,
+            "fix": finding.fix,
+            "title": finding.title,
+            "res_model": records._name,
+            "res_id": False if several else records.id,
+            "res_ids": json.dumps(records.ids) if several else False,
+        }
+
     @api.model
     def _findings(self):
-        """List (sentence, the records on which it is settled)."""
+        """List each :class:`Finding`; (text, records) will do."""
         facts = self.env["mail.routing"]._sending_facts()
         return [
             *self._check_mails(),
@@ -61,6 +116,7 @@ class MailCheckup(models.TransientModel):
             *self._check_senders(facts),
             *self._check_answers(facts),
             *self._check_servers(facts),
+            *self._check_basic_authentication(),
             *self._check_domains(facts),
             *self._check_aliases(facts),
         ]
@@ -70,7 +126,8 @@ class MailCheckup(models.TransientModel):
         companies = self.env["res.company"].search([])
         for company in companies:
             if company.routing_warning:
-                yield company.routing_warning, company
+                unused = not (company.mail_server_by_domain or company.mail_server_by_reply_to)
+                yield Finding(company.routing_warning, company, fix="use_servers" if unused else "")
         by_address = {}
         for company in companies:
             fact = facts.company[company.id]
@@ -78,7 +135,7 @@ class MailCheckup(models.TransientModel):
                 by_address.setdefault(facts.reply_to_email(fact), []).append(company)
         for address, sharing in by_address.items():
             if address and len(sharing) > 1:
-                yield (
+                yield Finding(
                     _(
                         "%(companies)s have one Reply-To address, %(address)s: answers to it cannot"
                         " tell whose they are. Give each a Reply-To Prefix or Email Domain of its"
@@ -87,6 +144,7 @@ class MailCheckup(models.TransientModel):
                         address=address,
                     ),
                     sharing[-1],
+                    "answers",
                 )
 
     @api.model
@@ -106,19 +164,35 @@ class MailCheckup(models.TransientModel):
         )
         waiting = waiting.filtered(lambda mail: not mail.waiting_reason)
         if failed:
-            yield (
+            yield Finding(
                 _("Failed mails: %s. Each says why, and what helps; then retry them.", len(failed)),
                 failed,
+                "stops",
+                title=_("Failed Mails"),
             )
         if waiting:
-            yield (
+            cron = self.env.ref("mail.ir_cron_mail_scheduler_action", raise_if_not_found=False)
+            is_off = bool(cron) and not cron.active
+            values = {"count": len(waiting), "hours": int(WAITING.total_seconds() // 3600)}
+            text = (
                 _(
-                    "Mails that have been waiting for more than %(hours)s hours: %(count)s. Is the"
-                    " scheduled action 'Mail: Email Queue Manager' active?",
-                    count=len(waiting),
-                    hours=int(WAITING.total_seconds() // 3600),
-                ),
+                    "Mails that have been waiting for more than %(hours)s hours: %(count)s. The"
+                    " scheduled action 'Mail: Email Queue Manager', which sends them, is off.",
+                    **values,
+                )
+                if is_off
+                else _(
+                    "Mails that have been waiting for more than %(hours)s hours: %(count)s. Do"
+                    " Odoo's scheduled actions run?",
+                    **values,
+                )
+            )
+            yield Finding(
+                text,
                 waiting,
+                "stops",
+                fix="run_queue" if is_off else "",
+                title=_("Waiting Mails"),
             )
 
     @api.model
@@ -154,6 +228,27 @@ class MailCheckup(models.TransientModel):
         """Companies that cannot send, and authors who do not leave as they are."""
         routing = self.env["mail.routing"]
         told = set()
+        for company, draft, route in self._routes(facts):
+            if route.failure:
+                if route.failure.key not in told:
+                    told.add(route.failure.key)
+                    unused = route.failure.rule == "no_server_unused"
+                    yield Finding(
+                        routing._sentence(route.failure),
+                        company,
+                        "stops",
+                        fix="use_servers" if unused else "",
+                    )
+                continue
+            finding = self._check_sender(company, draft, route)
+            if finding and finding.text not in told:
+                told.add(finding.text)
+                yield finding
+
+    @api.model
+    def _routes(self, facts):
+        """Yield (company, draft, route) for each domain that mail of a company may come from."""
+        routing = self.env["mail.routing"]
         for company in self.env["res.company"].search([]):
             for address, user in self._addresses_of(company, facts):
                 (draft,) = routing._drafts_of(
@@ -167,16 +262,7 @@ class MailCheckup(models.TransientModel):
                         }
                     ]
                 )
-                route = routing._decide(draft)
-                if route.failure:
-                    if route.failure.key not in told:
-                        told.add(route.failure.key)
-                        yield routing._sentence(route.failure), company
-                    continue
-                finding = self._check_sender(company, draft, route)
-                if finding and finding[0] not in told:
-                    told.add(finding[0])
-                    yield finding
+                yield company, draft, routing._decide(draft)
 
     @api.model
     def _addresses_of(self, company, facts):
@@ -204,7 +290,7 @@ class MailCheckup(models.TransientModel):
         address = draft.email_from
         if "from_notification" in rules:
             if not route.server.from_filter:
-                return (
+                return Finding(
                     _(
                         "Mail that %(address)s and others of %(domain)s write for %(company)s"
                         " leaves as %(notification)s: the Alias Domain table does not have that"
@@ -217,7 +303,7 @@ class MailCheckup(models.TransientModel):
                     ),
                     company,
                 )
-            return (
+            return Finding(
                 _(
                     "Mail that %(address)s and others of %(domain)s write for %(company)s leaves as"
                     " %(notification)s: the FROM Filtering of %(server)s does not let them pass."
@@ -229,9 +315,10 @@ class MailCheckup(models.TransientModel):
                     server=route.server.name,
                 ),
                 server or company,
+                fix="clear_filter" if server else "",
             )
         if "from_stays_unlike_filter" in rules:
-            return (
+            return Finding(
                 _(
                     "No server of %(company)s lets %(domain)s pass: %(server)s has the FROM"
                     " Filtering %(filter)s, and its provider may refuse the mail. Clear it, or set"
@@ -242,6 +329,8 @@ class MailCheckup(models.TransientModel):
                     filter=route.server.from_filter,
                 ),
                 server or company,
+                "stops",
+                fix="clear_filter" if server else "",
             )
         return None
 
@@ -254,7 +343,7 @@ class MailCheckup(models.TransientModel):
             if not address or self._is_answered(address, company, facts) or address in told:
                 continue
             told.add(address)
-            yield (
+            yield Finding(
                 _(
                     "Answers to mail of %(company)s go to %(address)s, which Odoo does not fetch."
                     " Set up an incoming server for that mailbox, or have its mail forwarded to one"
@@ -263,12 +352,13 @@ class MailCheckup(models.TransientModel):
                     address=address,
                 ),
                 company,
+                "answers",
             )
         templates = self.env["mail.template"].search([("reply_to", "ilike", "company_id.email")])
         for company in self.env["res.company"].search([]) if templates else ():
             address = email_normalize(company.email) or ""
             if address and not self._is_answered(address, company, facts):
-                yield (
+                yield Finding(
                     _(
                         "Templates such as '%(template)s' ask for answers at %(address)s, the"
                         " address of %(company)s, which Odoo does not fetch. Clear their Reply-To,"
@@ -278,6 +368,8 @@ class MailCheckup(models.TransientModel):
                         company=company.name,
                     ),
                     templates,
+                    "answers",
+                    title=_("Email Templates"),
                 )
 
     @api.model
@@ -300,15 +392,16 @@ class MailCheckup(models.TransientModel):
             fact = facts.server[server.id]
             if is_restricted(fact, facts):
                 if not fact.sender_address:
-                    yield (
+                    yield Finding(
                         _(
                             "%s lets only its own login send, but has no Login Address.",
                             server.name,
                         ),
                         server,
+                        "stops",
                     )
             elif server.smtp_host in hosts and hosts[server.smtp_host].restricted:
-                yield (
+                yield Finding(
                     _(
                         "%(server)s is at %(provider)s, which lets only the login send: set its"
                         " Sender Policy to 'Only the login may send', or turn on Restrict"
@@ -317,7 +410,17 @@ class MailCheckup(models.TransientModel):
                         provider=hosts[server.smtp_host].name,
                     ),
                     server,
+                    "stops",
+                    fix="restrict",
                 )
+
+    @api.model
+    def _check_basic_authentication(self):
+        """Servers that log in by a password for as long as their provider goes on taking one."""
+        for server in self.env["ir.mail_server"].search([("smtp_authentication", "=", "login")]):
+            note = self.env["mail.provider"]._basic_authentication_note(server.smtp_host)
+            if note and server.smtp_user:
+                yield _("%(server)s: %(note)s", server=server.name, note=note), server
 
     @api.model
     def _check_domains(self, facts):
@@ -332,7 +435,7 @@ class MailCheckup(models.TransientModel):
                 if address == domain.catchall_email:
                     taken = taken - set(facts.mailboxes)
                 if facts.has_catch_all(fact) and address in taken:
-                    yield (
+                    yield Finding(
                         _(
                             "The %(alias)s of %(domain)s, %(address)s, is also the login of a mail"
                             " server: real mail to it would be taken for what it is not.",
@@ -341,10 +444,11 @@ class MailCheckup(models.TransientModel):
                             address=address,
                         ),
                         domain,
+                        "answers",
                     )
             provider = self._provider_without_catch_all(domain)
             if facts.has_catch_all(fact) and provider:
-                yield (
+                yield Finding(
                     _(
                         "Catch All is on for %(domain)s, but its company sends through"
                         " %(provider)s, which is not known to have one. Turn the domain's Catch All"
@@ -353,9 +457,11 @@ class MailCheckup(models.TransientModel):
                         provider=provider.name,
                     ),
                     domain,
+                    "answers",
+                    fix="no_catch_all",
                 )
             if facts.has_catch_all(fact) and not self._is_fetched(domain, facts):
-                yield (
+                yield Finding(
                     _(
                         "Catch All is on for %s, but no confirmed incoming server fetches a mailbox"
                         " of it: answers may never arrive. Set up an incoming server, or turn the"
@@ -363,6 +469,7 @@ class MailCheckup(models.TransientModel):
                         domain.unicode_name,
                     ),
                     domain,
+                    "answers",
                 )
 
     @api.model
@@ -393,7 +500,7 @@ class MailCheckup(models.TransientModel):
         locals_ = {login.partition("@")[0] for login in facts.mailboxes}
         for alias in self.env["mail.alias"].search([("alias_name", "!=", False)]):
             if alias.alias_name not in locals_:
-                yield (
+                yield Finding(
                     _(
                         "Nobody can reach the alias '%s': no domain has a catch-all, and no mailbox"
                         " of that name is fetched. If it is needed, have such a mailbox fetched, or"
@@ -401,18 +508,39 @@ class MailCheckup(models.TransientModel):
                         alias.alias_name,
                     ),
                     alias,
+                    "answers",
                 )
 
 
 class MailCheckupLine(models.TransientModel):
     _name = "mail.checkup.line"
     _description = "Finding of the Mail Check-up"
+    _order = "sequence, id"
 
     checkup_id = fields.Many2one("mail.checkup", required=True, ondelete="cascade")
+    sequence = fields.Integer()
     name = fields.Char(string="Finding", required=True)
+    grade = fields.Selection(GRADES, required=True, default="better")
+    fix = fields.Selection(
+        [
+            ("clear_filter", "Clear FROM Filtering"),
+            ("no_catch_all", "Turn Catch All Off"),
+            ("restrict", "Only the Login May Send"),
+            ("run_queue", "Turn the Queue On"),
+            ("use_servers", "Use Its Servers"),
+        ],
+        help="What the button does, where there is one right answer",
+    )
+    title = fields.Char()
     res_model = fields.Char()
     res_id = fields.Integer(string="Record")
     res_ids = fields.Char(string="Records", help="Of several records: their ids, as JSON")
+
+    def _records(self):
+        """Give the records on which the finding is settled."""
+        self.ensure_one()
+        ids = json.loads(self.res_ids) if self.res_ids else [self.res_id] if self.res_id else []
+        return self.env[self.res_model].browse(ids).exists()
 
     def action_mend(self):
         """Open the record, or the list of records, on which the finding is settled."""
@@ -420,7 +548,7 @@ class MailCheckupLine(models.TransientModel):
         if self.res_ids:
             return {
                 "type": "ir.actions.act_window",
-                "name": self.name,
+                "name": self.title or self.env["ir.model"]._get(self.res_model).name,
                 "res_model": self.res_model,
                 "domain": [("id", "in", json.loads(self.res_ids))],
                 "view_mode": "tree,form",
@@ -429,8 +557,53 @@ class MailCheckupLine(models.TransientModel):
             }
         return {
             "type": "ir.actions.act_window",
+            "name": self.env["ir.model"]._get(self.res_model).name,
             "res_model": self.res_model,
             "res_id": self.res_id,
             "view_mode": "form",
+            "views": [(False, "form")],
             "target": "current",
         }
+
+    def action_fix(self):
+        """Do what is right, say so, and check anew; the form stays where it is.
+
+        :raises UserError: where what is right cannot be done; the sentence says why
+        """
+        self.ensure_one()
+        records = self._records()
+        told = getattr(self, f"_fix_{self.fix}")(records) if records else ""
+        checkup = self.checkup_id
+        checkup._check()  # this line is gone now
+        return {
+            "type": "ir.actions.client",
+            "tag": "display_notification",
+            "params": {
+                "message": told or _("That is no longer there; everything was checked anew."),
+                "type": "success" if told else "info",
+                # the form reads its lines anew
+                "next": {"type": "ir.actions.act_window_close"},
+            },
+        }
+
+    def _fix_clear_filter(self, servers):
+        servers.write({"from_filter": False})
+        return _("%s lets every sender pass now.", ", ".join(servers.mapped("name")))
+
+    def _fix_no_catch_all(self, domains):
+        domains.write({"catch_all": "no"})
+        return _("Catch All is off for %s now.", ", ".join(domains.mapped("unicode_name")))
+
+    def _fix_restrict(self, servers):
+        servers.write({"sender_policy": "login"})
+        return _("%s lets only its own login send now.", ", ".join(servers.mapped("name")))
+
+    def _fix_run_queue(self, mails):
+        cron = self.env.ref("mail.ir_cron_mail_scheduler_action")
+        cron.sudo().active = True
+        cron._trigger()
+        return _("The queue is on; %s waiting mails are sent within a minute or two.", len(mails))
+
+    def _fix_use_servers(self, companies):
+        companies.write({"mail_server_by_domain": True})
+        return _("%s uses its own servers now.", ", ".join(companies.mapped("name")))

@@ -1,82 +1,20 @@
+import dataclasses
+import ipaddress
 import json
-import logging
-import poplib
-import smtplib
 import threading
-import time
-from contextlib import contextmanager, suppress
-from email.utils import make_msgid
-from imaplib import IMAP4
+from contextlib import contextmanager
 
 from markupsafe import Markup
 from psycopg2 import OperationalError
 
 from odoo import _, api, fields, models
-from odoo.exceptions import RedirectWarning, UserError, ValidationError
+from odoo.exceptions import UserError, ValidationError
 from odoo.service.model import PG_CONCURRENCY_ERRORS_TO_RETRY
 
-from odoo.addons.mail.models.fetchmail import POP3Connection
-
-from ..models.credentials import hide
-from ..models.fetch_session import BoundedImap
-from ..models.mail_failure import words_of
-from ..routing import Draft, ascii_address, domain_of, is_address
-
-_logger = logging.getLogger(__name__)
-
-#: seconds that the provider may take to deliver the mail to oneself
-DELIVERY_TIMEOUT = 60
-
-
-#: state of a step -> its icon
-ICONS = {
-    "waiting": "circle-o text-muted",
-    "running": "circle-o-notch fa-spin text-primary",
-    "done": "check text-success",
-    "failed": "times text-danger",
-    "told": "reply text-muted",
-}
-
-
-class StepFailed(Exception):
-    """A step of the trial went wrong; the servers are not kept."""
-
-
-class Trial:
-    """The steps of a trial, in their order.
-
-    :param titles: dict of step -> what it is called
-    :param tell: called with :attr:`steps` whenever a step begins or ends
-    """
-
-    def __init__(self, titles, tell):
-        self.steps = {key: _step(title, key=key) for key, title in titles.items()}
-        self._tell = tell
-
-    @contextmanager
-    def step(self, key, failure):
-        """Do one step in the block.
-
-        :param failure: function of the exception that the block raises, to what it means: (the
-            server's words, what helps); None where it means nothing and is let through
-        :raises StepFailed: when it went wrong
-        """
-        self._note(key, "running")
-        try:
-            yield
-        except Exception as error:
-            meaning = failure(error)
-            if meaning is None:
-                raise
-            _logger.info("Setting up a mailbox: %s failed: %s", key, type(error).__name__)
-            words, cure = meaning
-            self._note(key, "failed", words=words, cure=cure)
-            raise StepFailed from error
-        self._note(key, "done")
-
-    def _note(self, key, state, **values):
-        self.steps[key].update(values, state=state, icon=ICONS[state])
-        self._tell(list(self.steps.values()))
+from ..discovery import tls_context
+from ..routing import Domain, Draft, Server, ascii_address, decide, domain_of, is_address
+from .mail_mailbox_progress import line_of, step_of
+from .mail_mailbox_trial import StepFailed, Trial
 
 
 class MailMailboxSetup(models.TransientModel):
@@ -89,8 +27,10 @@ class MailMailboxSetup(models.TransientModel):
     _name = "mail.mailbox.setup"
     _description = "Set Up a Mailbox"
 
-    provider_id = fields.Many2one("mail.provider", required=True)
+    # not required here: an address alone is enough, and finds it
+    provider_id = fields.Many2one("mail.provider")
     login_hint = fields.Char(related="provider_id.login_hint")
+    login_differs = fields.Boolean(related="provider_id.login_differs")
     oauth_module = fields.Selection(related="provider_id.oauth_module")
     email = fields.Char(string="Email Address", required=True)
     login = fields.Char(
@@ -120,6 +60,9 @@ class MailMailboxSetup(models.TransientModel):
         default="imap",
         required=True,
     )
+    incoming_login = fields.Char(
+        help="What the mailbox is fetched with, where it is another login than the one that sends"
+    )
     incoming_host = fields.Char(compute="_compute_hosts", store=True, readonly=False)
     incoming_port = fields.Integer(compute="_compute_hosts", store=True, readonly=False)
     incoming_ssl = fields.Boolean(
@@ -131,31 +74,50 @@ class MailMailboxSetup(models.TransientModel):
     has_catch_all = fields.Boolean(
         string="The Domain Has a Catch-All", compute="_compute_hosts", store=True, readonly=False
     )
+    provider_note = fields.Char(string="Note", compute="_compute_provider_note")
     plan = fields.Html(string="What Will Be Set Up", compute="_compute_plan", sanitize=False)
+    takes_away = fields.Char(
+        compute="_compute_plan", help="What others lose if the server that is there is taken"
+    )
+    make_another = fields.Boolean(
+        string="Make Another Server Instead",
+        help="The server that is there stays as it is, and this company gets one of its own.",
+    )
+    asks_unverified = fields.Boolean(readonly=True)
+    accept_unverified = fields.Boolean(
+        string="Send the Password All the Same",
+        compute="_compute_accept_unverified",
+        store=True,
+        readonly=False,
+        help="Whoever stands between Odoo and this server can read the password.",
+    )
     result = fields.Html(readonly=True, sanitize=False)
     succeeded = fields.Boolean(readonly=True)
 
-    @api.depends("email")
+    @api.depends("email", "guess", "provider_id")
     def _compute_login(self):
         for wizard in self:
-            wizard.login = wizard.email
+            if wizard.login_differs:
+                # the account's, which nobody can guess; what was typed stays
+                wizard.login = False if wizard.login == wizard.email else wizard.login
+            else:
+                wizard.login = wizard._guessed_login() or wizard.email
 
-    @api.onchange("email")
-    def _onchange_email(self):
-        provider = self.env["mail.provider"]._of_domain(domain_of(self.email or ""))
-        # what a former address chose follows the address; what was chosen by hand stays
-        if provider and (not self.provider_id or self.provider_id._public_domains()):
-            self.provider_id = provider
+    @api.depends("smtp_host", "smtp_port", "smtp_encryption", "incoming_host", "incoming_ssl")
+    def _compute_accept_unverified(self):
+        self.accept_unverified = False  # it was about another server
 
     @api.model_create_multi
     def create(self, vals_list):
+        vals_list = [self._with_guess(vals) for vals in vals_list]
         # Odoo computes none of these fields where one of them is given
-        provider = self.env["mail.provider"]
         return super().create(
             [
                 {
-                    **self._provider_values(
-                        provider.browse(vals.get("provider_id")), vals.get("incoming_type")
+                    **self._known_values(
+                        self.env["mail.provider"].browse(vals.get("provider_id")),
+                        vals.get("incoming_type"),
+                        vals.get("guess"),
                     ),
                     **vals,
                 }
@@ -163,10 +125,12 @@ class MailMailboxSetup(models.TransientModel):
             ]
         )
 
-    @api.depends("provider_id", "incoming_type")
+    @api.depends("guess", "incoming_type", "provider_id")
     def _compute_hosts(self):
         for wizard in self:
-            wizard.update(self._provider_values(wizard.provider_id, wizard.incoming_type))
+            wizard.update(
+                self._known_values(wizard.provider_id, wizard.incoming_type, wizard.guess)
+            )
 
     @api.model
     def _provider_values(self, provider, incoming_type):
@@ -186,10 +150,12 @@ class MailMailboxSetup(models.TransientModel):
     @api.depends(
         "company_id",
         "email",
+        "guess",
         "has_catch_all",
         "incoming_host",
         "incoming_type",
         "login",
+        "make_another",
         "provider_id",
         "restricted",
         "smtp_host",
@@ -197,30 +163,42 @@ class MailMailboxSetup(models.TransientModel):
     def _compute_plan(self):
         self.check_access_rights("read")  # it tells of servers and mailboxes
         for wizard in self:
-            lines = wizard._plan() if wizard.provider_id and wizard.email else []
+            lines, takes_away = [], ""
+            if wizard.smtp_host and wizard.email:
+                there = wizard._in_company()
+                lines, takes_away = there._plan(), there._takes_away()
             wizard.plan = Markup("<ul>%s</ul>") % Markup("").join(
                 Markup("<li>%s</li>") % line for line in lines
             )
+            wizard.takes_away = takes_away
+
+    @api.depends("oauth_module", "smtp_host")
+    def _compute_provider_note(self):
+        for wizard in self:
+            hosts = [] if wizard.oauth_module else [wizard.smtp_host]
+            wizard.provider_note = wizard.provider_id._basic_authentication_note(*hosts)
+
+    def _in_company(self):
+        """Give this wizard where its company may be worked in, ticked in the switcher or not."""
+        company = self.company_id
+        if not company or not (self.env.su or company._origin <= self.env.user.company_ids):
+            return self
+        others = [one for one in self.env.companies.ids if one != company.id]
+        return self.with_context(allowed_company_ids=[company._origin.id, *others])
 
     def _plan(self):
         """List what will be set up, in sentences."""
-        if self.oauth_module:
-            return [
-                _(
-                    "Nothing here: programs log in at %s by OAuth, which Odoo has modules of its"
-                    " own for. 'Set Up and Try' leads there.",
-                    self.provider_id.name,
-                )
-            ]
         outgoing, incoming = self._outgoing(), self._incoming()
         lines = [
             _("Updates the outgoing server %s", outgoing.name)
             if outgoing
-            else _("Outgoing server %s", self.smtp_host or "…")
+            else _("Outgoing server %s", self.smtp_host)
         ]
         if self.restricted:
             lines.append(_("Mail leaves as %s, the author as the name", self.email))
-        if self.incoming_type != "none":
+        if self._leaves_incoming(incoming):
+            lines.append(_("The incoming server %s stays as it is", incoming.name))
+        elif self.incoming_type != "none":
             lines.append(
                 _("Updates the incoming server %s", incoming.name)
                 if incoming
@@ -229,44 +207,179 @@ class MailMailboxSetup(models.TransientModel):
         domain = self._own_domain()
         if domain:
             lines.append(_("Alias domain %s", domain))
-        if not self.has_catch_all and self.incoming_type != "none":
-            if domain or self._is_only_mailbox():
-                lines.append(_("No catch-all: answers come to this mailbox"))
-            else:
-                lines.append(
-                    _("Catch All stays as it is in General Settings: other mailboxes are fetched")
-                )
+        lines += self._plan_of_answers(domain)
         if self._many_companies():
             lines.append(_("Mail of %s uses these servers", self.company_id.name))
         return lines
 
+    def _plan_of_answers(self, domain):
+        """Say where answers will go: what the decision says of the facts as they will be."""
+        if not is_address(self.email or ""):
+            return []
+        facts = self._facts_then(domain)
+        answers = self._decide_by(facts).reply_to or ascii_address(self.email)
+        lines = []
+        without = not domain and not self.has_catch_all and self.incoming_type != "none"
+        if without and facts.settings.catch_all and not self._is_only_mailbox():
+            lines.append(
+                _("Catch All stays as it is in General Settings: other mailboxes are fetched")
+            )
+        if answers == ascii_address(self.email) and not self.has_catch_all:
+            lines.append(_("No catch-all: answers come to this mailbox"))
+        else:
+            lines.append(_("Answers go to %s", answers))
+        return lines
+
+    def _facts_then(self, domain):
+        """Give the facts of the decision as they will be once the mailbox is set up.
+
+        :param domain: name of the alias domain that goes along, ``""`` without one
+        """
+        facts = self.env["mail.routing"]._get_facts()
+        many = self._many_companies()
+        company_id = self.company_id._origin.id if many else None
+        login = ascii_address(self._login_to_fetch() or "")
+        fetched = self.incoming_type != "none" and is_address(login)
+        fetched &= not self._leaves_incoming(self._incoming())
+        settings = facts.settings
+        if not domain and self._turns_catch_all_off():
+            settings = dataclasses.replace(settings, catch_all=False)
+        row, domains = None, list(facts.domains)
+        if domain:
+            row = facts.domain_named.get(domain) or Domain(
+                -1, domain, company_id=self.company_id._origin.id or None
+            )
+            catch_all = "yes" if self.has_catch_all else "no"
+            domains = [one for one in domains if one.id != row.id]
+            row = dataclasses.replace(row, catch_all=catch_all)
+            domains.append(row)
+        companies = []
+        for company in facts.companies:
+            if company.id == self.company_id._origin.id:
+                company = dataclasses.replace(
+                    company,
+                    domain_id=company.domain_id or (row.id if row else None),
+                    mail_server_by_domain=company.mail_server_by_domain or many,
+                    mailbox=company.mailbox or (login if fetched and many else ""),
+                )
+            companies.append(company)
+        server = self._server_then(company_id)
+        return dataclasses.replace(
+            facts,
+            settings=settings,
+            companies=tuple(companies),
+            domains=tuple(domains),
+            servers=(*(one for one in facts.servers if one.id != server.id), server),
+            mailbox=facts.mailbox or (login if fetched and not many else ""),
+            mailboxes=tuple(dict.fromkeys((*facts.mailboxes, *([login] if fetched else [])))),
+        )
+
+    def _server_then(self, company_id):
+        """Give the outgoing server as the decision will know it."""
+        outgoing = self._outgoing()
+        return Server(
+            id=outgoing.id or -1,
+            name=outgoing.name or self.email,
+            company_id=company_id,
+            policy="login" if self.restricted else "any",
+            sender_address=ascii_address(self.email),
+            has_username=True,
+            from_filter=outgoing.from_filter or "",
+        )
+
+    def _decide_by(self, facts):
+        """Give the route that a mail of this address has, by some facts, by its own server."""
+        company_id = (self.company_id or self.env.company)._origin.id
+        server = self._server_then(company_id if self._many_companies() else None)
+        draft = Draft(ascii_address(self.email), company_id=company_id, server=server)
+        return decide(draft, facts)
+
+    def _takes_away(self):
+        """Say what others lose by it, ``""`` where it is nothing."""
+        if not self._many_companies():
+            return ""
+        outgoing = self._outgoing()
+        if not outgoing or outgoing.company_id == self.company_id._origin:
+            return ""
+        if outgoing.company_id:
+            return _(
+                "The outgoing server %(server)s belongs to %(other)s. It would become that of"
+                " %(company)s, and no mail of %(other)s would leave through it any more.",
+                server=outgoing.name,
+                other=outgoing.company_id.name,
+                company=self.company_id.name,
+            )
+        return _(
+            "The outgoing server %(server)s is everybody's. It would become that of %(company)s"
+            " alone, and be taken away from all other companies.",
+            server=outgoing.name,
+            company=self.company_id.name,
+        )
+
     def _outgoing(self):
         """Give the outgoing server that this mailbox has already, empty without one."""
         server = self.env["ir.mail_server"].with_context(active_test=False)
+        if self.outgoing_id and self.outgoing_id.smtp_user == self.login:
+            return self.outgoing_id.with_env(server.env)
         if not (self.smtp_host and self.login):
             return server
-        return server.search(
-            [("smtp_host", "=", self.smtp_host), ("smtp_user", "=", self.login)], limit=1
+        servers = server.search(
+            [("smtp_host", "=", self.smtp_host), ("smtp_user", "=", self.login)]
         )
+        if self.oauth_module:  # one that logs in by password stays until the other works
+            servers = servers.filtered_domain([("smtp_authentication", "=", self._oauth_kind())])
+        return self._best(servers, only_own=self.make_another)
 
     def _incoming(self):
         """Give the incoming server that this mailbox has already, empty without one."""
         server = self.env["fetchmail.server"].with_context(active_test=False)
-        if self.incoming_type == "none" or not (self.incoming_host and self.login):
+        login = self._login_to_fetch()
+        if self.incoming_id and self.incoming_id.user == login:
+            return self.incoming_id.with_env(server.env)
+        if self.incoming_type == "none" or not (self.incoming_host and login):
             return server
-        return server.search(
-            [("server", "=", self.incoming_host), ("user", "=", self.login)], limit=1
+        servers = server.search([("server", "=", self.incoming_host), ("user", "=", login)])
+        if self.oauth_module:
+            servers = servers.filtered_domain([("server_type", "=", self._oauth_kind())])
+        return self._best(servers)
+
+    def _best(self, servers, only_own=False):
+        """Give one of several servers: the company's own comes first, then everybody's."""
+        company = self.company_id._origin if self._many_companies() else self.company_id.browse()
+        own = servers.filtered(lambda server: server.company_id == company)
+        if own or only_own:
+            return own[:1]
+        return (servers.filtered(lambda server: not server.company_id) or servers)[:1]
+
+    def _leaves_incoming(self, incoming):
+        """Tell whether the mailbox is fetched already, for others, and shall go on as it is."""
+        return bool(
+            incoming
+            and self.make_another
+            and self._many_companies()
+            and incoming.company_id != self.company_id._origin
         )
+
+    def _login_to_fetch(self):
+        """Give the login of the mailbox that is fetched."""
+        return self.incoming_login or self.login
 
     def _is_only_mailbox(self):
         """Tell whether no other mailbox is fetched, so that no catch-all can lead there."""
         others = self.env["mail.routing"]._get_facts().mailboxes
         return not set(others) - {ascii_address(self.email or ""), self.login}
 
+    def _turns_catch_all_off(self):
+        """Tell whether General Settings will have no catch-all, where the domain is everybody's."""
+        fetched = self.incoming_type != "none"
+        return not self.has_catch_all and fetched and self._is_only_mailbox()
+
     def _own_domain(self):
         """The domain that the address stands for; none where everybody may have a mailbox."""
         domain = domain_of(ascii_address(self.email or ""))
-        return "" if self.env["mail.provider"]._is_public(domain) else domain
+        if self._guess_is_public(domain) or self.env["mail.provider"]._is_public(domain):
+            return ""
+        return domain
 
     def _many_companies(self):
         return bool(self.company_id) and self.env["res.company"].sudo().search_count([]) > 1
@@ -289,11 +402,14 @@ class MailMailboxSetup(models.TransientModel):
         self.ensure_one()
         tried = self.env.transaction.__dict__.setdefault("mail_mailbox_tried", set())
         stored = self._take_password()
+        if self.oauth_module and self.oauth_state != "connected":
+            self._check_input(None)
+            return self._in_company()._ask_consent()
         if stored or self.id not in tried:
             self.env.cr.postrollback.add(lambda: tried.add(self.id))
             try:
                 with self._aside() as env:
-                    self.with_env(env)._set_up(stored or password)
+                    self.with_env(env)._in_company()._set_up(stored or password)
             except OperationalError as error:
                 if error.pgcode not in PG_CONCURRENCY_ERRORS_TO_RETRY:
                     raise
@@ -328,43 +444,54 @@ class MailMailboxSetup(models.TransientModel):
         :param password: of the mailbox
         """
         self._check_input(password)
+        self.asks_unverified = False
         trial = None
         try:
             with self.env.cr.savepoint():
                 outgoing, incoming = self._make_records(password)
-                trial = Trial(self._titles(outgoing, incoming), self._tell_progress)
-                self._try(outgoing, incoming, trial, password)
+                trial = Trial(
+                    outgoing,
+                    incoming,
+                    email=self.email,
+                    mail_from=self._decide(outgoing).mail_from,
+                    password=password,
+                    login_hint=self.login_hint,
+                    context=None if self.accept_unverified else self._tls_context(),
+                    is_near=self._is_near,
+                    tell=self._tell_progress,
+                )
+                trial.run()
         except StepFailed:
             self.succeeded = False
         else:
             self.succeeded = True
         finally:
             self._tell_progress([])
-        lines = [_line(step) for step in trial.steps.values()]
+        self.asks_unverified = trial.unverified
+        lines = trial.lines()
         if self.succeeded:
             answers = _("Answers go to %s", self._decide(outgoing).reply_to or self.email)
-            lines.append(_line(_step(answers, state="told")))
+            lines.append(line_of(step_of(answers, state="told")))
         self.result = Markup("<ul class='list-unstyled'>%s</ul>") % Markup("").join(lines)
 
     def _check_input(self, password):
-        if self.oauth_module:
-            raise RedirectWarning(
+        company = self.company_id
+        if company and not (self.env.su or company <= self.env.user.company_ids):
+            raise UserError(
                 _(
-                    "%(provider)s asks programs to log in by OAuth. Turn on '%(module)s"
-                    " Credentials' in General Settings, and enter the ones that you registered"
-                    " there; then set up the servers with 'Authenticate with'.",
-                    provider=self.provider_id.name,
-                    module=dict(self._fields["oauth_module"]._description_selection(self.env))[
-                        self.oauth_module
-                    ],
-                ),
-                self.env.ref("base_setup.action_general_configuration").id,
-                _("General Settings"),
+                    "You do not work in %s. Add it to your companies in Settings > Users, then set"
+                    " the mailbox up.",
+                    company.name,
+                )
             )
         if not is_address(self.email):
             raise ValidationError(_("Email Address: '%s' is no e-mail address.", self.email))
-        if not password:
+        if self.oauth_module:
+            self._check_oauth()
+        elif not password:
             raise ValidationError(_("Password or Authorization Code: fill it in."))
+        if not self.login:
+            raise ValidationError(_("Login: fill in the account that may send as the address."))
         if not self.smtp_host:
             raise ValidationError(_("SMTP Host: fill it in; none is known of this provider."))
         if self.incoming_type != "none" and not self.incoming_host:
@@ -375,50 +502,77 @@ class MailMailboxSetup(models.TransientModel):
                 )
             )
 
+    def _tls_context(self):
+        """Give the TLS context by which a server proves who it is, before it gets a password."""
+        return tls_context()
+
+    @api.model
+    def _is_near(self, host):
+        """Tell whether a server is on this very machine: nobody stands in between."""
+        if host.lower() == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(host).is_loopback
+        except ValueError:
+            return False
+
     def _make_records(self, password):
         """Make or update the servers, the domain and the options; give both servers."""
-        email = ascii_address(self.email)
         outgoing = self._outgoing()
-        values = {
+        if outgoing:
+            outgoing.write(self._outgoing_values())
+        else:
+            limits = {name: self.provider_id[name] for name in ("max_per_minute", "max_per_day")}
+            values = {"name": self.email, **limits, **self._outgoing_values()}
+            outgoing = outgoing.create(values)
+        if not self.oauth_module:
+            self._fill_in(outgoing, "smtp_pass", password)
+        incoming = self._make_incoming(password)
+        if self.oauth_module:
+            self._retire_passwords(outgoing, incoming)
+        self._make_options()
+        return outgoing, incoming
+
+    def _outgoing_values(self):
+        """Give what the outgoing server will be."""
+        return {
             "smtp_host": self.smtp_host,
             "smtp_port": self.smtp_port,
             "smtp_encryption": self.smtp_encryption,
-            "smtp_authentication": "login",
+            "smtp_authentication": self._oauth_kind() or "login",
             "smtp_user": self.login,
-            "sender_address": email,
+            "sender_address": ascii_address(self.email),
             "sender_policy": "login" if self.restricted else "any",
             "company_id": self.company_id.id if self._many_companies() else False,
             "active": True,
         }
-        if outgoing:
-            outgoing.write(values)
-        else:
-            limits = {name: self.provider_id[name] for name in ("max_per_minute", "max_per_day")}
-            outgoing = outgoing.create({"name": self.email, **limits, **values})
-        self._fill_in(outgoing, "smtp_pass", password)
-        incoming = self._make_incoming(password)
-        self._make_options()
-        return outgoing, incoming
 
     def _make_incoming(self, password):
         incoming = self._incoming()
-        if self.incoming_type == "none":
+        if self.incoming_type == "none" or self._leaves_incoming(incoming):
             return incoming
-        values = {
-            "server_type": self.incoming_type,
-            "server": self.incoming_host,
-            "port": self.incoming_port,
-            "is_ssl": self.incoming_ssl,
-            "user": self.login,
-            "company_id": self.company_id.id if self._many_companies() else False,
-            "active": True,
-        }
+        values = self._incoming_values()
         if incoming:
             incoming.write(values)
         else:
             incoming = incoming.create({"name": self.email, **values})
-        self._fill_in(incoming, "password", password)
+        if self.oauth_module:
+            self._share_consent(incoming)
+        else:
+            self._fill_in(incoming, "password", password)
         return incoming
+
+    def _incoming_values(self):
+        """Give what the incoming server will be."""
+        return {
+            "server_type": self._oauth_kind() or self.incoming_type,
+            "server": self.incoming_host,
+            "port": self.incoming_port,
+            "is_ssl": self.incoming_ssl,
+            "user": self._login_to_fetch(),
+            "company_id": self.company_id.id if self._many_companies() else False,
+            "active": True,
+        }
 
     @staticmethod
     def _fill_in(server, field, password):
@@ -440,8 +594,7 @@ class MailMailboxSetup(models.TransientModel):
         catch_all = "yes" if self.has_catch_all else "no"
         company = self.company_id
         if not name:
-            fetched = self.incoming_type != "none"
-            if not self.has_catch_all and fetched and self._is_only_mailbox():
+            if self._turns_catch_all_off():
                 self.env["ir.config_parameter"].sudo().set_param(
                     "mail_company_routing.catch_all", "False"
                 )
@@ -466,7 +619,8 @@ class MailMailboxSetup(models.TransientModel):
     def get_progress(self):
         """Give how far :meth:`action_setup` is, while it is at work; the form asks for it.
 
-        :return: list of dicts of ``key``, ``title``, ``state`` (a key of :data:`ICONS`),
+        :return: list of dicts of ``key``, ``title``, ``state`` (a key of
+            :data:`~.mail_mailbox_progress.ICONS`),
             ``icon``, ``words``, ``cure``; empty when nothing is under way
         """
         self.ensure_one()
@@ -499,35 +653,6 @@ class MailMailboxSetup(models.TransientModel):
             with self.pool.cursor() as cr:
                 yield self.env(cr=cr)
 
-    # ------------------------------------------------------------
-    # Trying
-    # ------------------------------------------------------------
-
-    def _titles(self, outgoing, incoming):
-        """Give the steps of the trial and what they are called, in their order."""
-        titles = {
-            "smtp_connect": _(
-                "Connect to %(host)s, port %(port)s, to send",
-                host=outgoing.smtp_host,
-                port=outgoing.smtp_port,
-            ),
-            "smtp_login": _("Log in to send, as %s", self.login),
-            "send": _("Send as %s, to itself", self._decide(outgoing).mail_from),
-        }
-        if incoming:
-            titles.update(
-                {
-                    "fetch_connect": _(
-                        "Connect to %(host)s, port %(port)s, to fetch",
-                        host=incoming.server,
-                        port=incoming.port,
-                    ),
-                    "fetch_login": _("Log in to fetch, as %s", self.login),
-                    "fetch": _("Fetch the mail that was sent"),
-                }
-            )
-        return titles
-
     def _decide(self, outgoing):
         """Give the route that a mail of this address will have by this server."""
         draft = Draft(
@@ -536,162 +661,3 @@ class MailMailboxSetup(models.TransientModel):
             server=outgoing._routing_fact(),
         )
         return self.env["mail.routing"]._decide(draft)
-
-    def _try(self, outgoing, incoming, trial, password):
-        """Use the servers as Odoo will.
-
-        :param trial: :class:`Trial`
-        :param password: no words that are shown hold it
-        :raise StepFailed: at the first step that fails
-        """
-        sender = self.env["ir.mail_server"]
-
-        def meaning(fallback):
-            return lambda error: self._meaning(error, outgoing, fallback, password)
-
-        unreachable = _(
-            "Check host, port and encryption on the page Servers, and that no firewall keeps Odoo"
-            " from it."
-        )
-        refused = self.login_hint or _(
-            "Check address and password. Many providers ask for an authorization code or an app"
-            " password instead of the one of their web mail."
-        )
-        with trial.step("smtp_connect", meaning(unreachable)):
-            # as native does, but without a login
-            sender.connect(
-                outgoing.smtp_host, outgoing.smtp_port, encryption=outgoing.smtp_encryption
-            ).quit()
-        with trial.step("smtp_login", meaning(refused)):
-            connection = sender.connect(mail_server_id=outgoing.id)
-        message_id = make_msgid(domain="mailbox.setup")
-        try:
-            with trial.step("send", meaning("")):
-                self._send_to_itself(connection, self._decide(outgoing).mail_from, message_id)
-        finally:
-            connection.close()
-        if not incoming:
-            return
-        with trial.step("fetch_connect", meaning(unreachable)):
-            address = incoming.server, int(incoming.port), incoming.is_ssl
-            if incoming._get_connection_type() == "pop":
-                POP3Connection(*address).quit()
-            else:
-                BoundedImap(*address).logout()
-        with trial.step("fetch_login", meaning(refused)):
-            session = incoming.connect()
-        with trial.step("fetch", meaning("")):
-            self._fetch_back(incoming, session, message_id)
-        incoming.state = "done"
-
-    def _send_to_itself(self, connection, mail_from, message_id):
-        email = ascii_address(self.email)
-        message = self.env["ir.mail_server"].build_email(
-            email,
-            [email],
-            _("Odoo tries this mailbox"),
-            _("Odoo sent this mail to itself. It is removed as soon as it is fetched."),
-            message_id=message_id,
-            headers={"Auto-Submitted": "auto-generated"},
-        )
-        connection.send_message(message, mail_from, [email])
-
-    def _meaning(self, error, outgoing, fallback, password):
-        """Say what an error of a step means.
-
-        :param fallback: what helps, if the words are not known
-        :param password: kept out of the words, which a server may repeat it in
-        :return: (words, cure); None for an error that is no mail server's
-        """
-        of_servers = (
-            UserError,
-            smtplib.SMTPException,
-            IMAP4.error,
-            poplib.error_proto,
-            OSError,
-            EOFError,
-        )
-        if not isinstance(error, of_servers):
-            return None
-        words = hide(words_of(error), password)
-        cure = self.env["mail.failure"]._cure(error, words, outgoing._routing_fact())
-        return words, cure or fallback
-
-    def _fetch_back(self, incoming, session, message_id):
-        """Wait for the mail to oneself, and remove it from the mailbox."""
-        pop = incoming._get_connection_type() == "pop"
-        deadline = time.monotonic() + DELIVERY_TIMEOUT
-        pause = 0.1
-        try:
-            while not (self._take_pop if pop else self._take_imap)(session, message_id):
-                if time.monotonic() > deadline:
-                    raise UserError(
-                        _(
-                            "The mail did not arrive within %s seconds. Is it this mailbox that"
-                            " mail to the address goes to?",
-                            DELIVERY_TIMEOUT,
-                        )
-                    )
-                time.sleep(pause)  # polling: neither POP3 nor every IMAP server tells
-                pause = min(pause * 2, 5)
-                if pop:  # sees new mail in a new session only
-                    session.quit()
-                    session = incoming.connect()
-        finally:
-            with suppress(OSError, EOFError, IMAP4.error, poplib.error_proto):
-                session.quit() if pop else session.logout()
-
-    @staticmethod
-    def _take_imap(session, message_id):
-        result, words = session.select()
-        if result != "OK":
-            raise UserError(words[0].decode("utf-8", "replace"))
-        _result, (numbers,) = session.search(None, "HEADER", "Message-ID", f'"{message_id}"')
-        for number in (numbers or b"").split():
-            session.store(number, "+FLAGS", "\\Deleted")
-        if numbers:
-            session.expunge()
-        return bool(numbers)
-
-    @staticmethod
-    def _take_pop(session, message_id):
-        count, _size = session.stat()
-        for number in range(count, 0, -1):
-            _response, lines, _octets = session.top(number, 0)
-            if message_id.encode() in b"\n".join(lines):
-                session.dele(number)
-                return True
-        return False
-
-
-def _step(title, state="waiting", **values):
-    """A step of a trial; ``words`` are the server's, ``cure`` is what helps."""
-    return {
-        "title": title,
-        "state": state,
-        "icon": ICONS[state],
-        "words": "",
-        "cure": "",
-        **values,
-    }
-
-
-def _line(step):
-    """A step and how it went."""
-    words, cure = step["words"], step["cure"]
-    return Markup("<li><i class='fa fa-fw fa-%s me-2'></i>%s%s%s</li>") % (
-        step["icon"],
-        step["title"],
-        Markup("<div class='text-muted ms-4'>%s</div>") % words if words else "",
-        Markup("<div class='ms-4'><b>%s</b></div>") % cure if cure else "",
-    )
-
-
-class MailMailboxProgress(models.TransientModel):
-    """How far a wizard is that is at work; committed while it is, and gone when it is done."""
-
-    _name = "mail.mailbox.progress"
-    _description = "Progress of Setting Up a Mailbox"
-
-    setup_id = fields.Many2one("mail.mailbox.setup", required=True, index=True, ondelete="cascade")
-    steps = fields.Text(help="The steps, as JSON")

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from email.message import EmailMessage
 
@@ -18,6 +19,7 @@ from PIL import Image
 from dev.browser import Browser, BrowserError, chromium, find_browser
 from dev.commands.demo import SALES_LOGIN, OdooOffice, registry
 from dev.commands.story import CUSTOMER, DOMAIN, LOGIN, PASSWORD, new_provider
+from dev.dns_server import DnsServer
 from dev.odoo import OdooError, database, find_odoo
 from dev.odoo.web import Client, serving
 from dev.shared import MODULES, ROOT, Progress, ToolError, cache_dir, say
@@ -99,61 +101,94 @@ class Screen:
     busy: bool = False
 
 
-FORM = (".o_control_panel", ".o_form_sheet > *", ".o_form_statusbar")
-LIST = (".o_control_panel", ".o_list_table")
+SETTINGS = "action=base_setup.action_general_configuration"
+SENT_MAILS = "action=mail_company_routing.action_mail_sent"
+UNPROCESSED = "action=mail_company_routing.action_mail_unprocessed"
+ALIAS_DOMAINS = "action=mail_company_routing.action_mail_alias_domain"
+OUTGOING = "action=base.action_ir_mail_server_list"
 
+BAR = (".o_main_navbar",)
+PANEL = (".o_control_panel",)
+FORM = (*PANEL, ".o_form_sheet > *", ".o_form_statusbar")
+LIST = (*PANEL, ".o_list_table")
 DIALOG = (".modal-content",)
+#: a row, on a phone a card
+ROW = ":is(.o_data_row, .o_kanban_record)"
+
+
+def view(action: str, view_type: str, model: str, record: str = "") -> str:
+    """Return the place of a view that is not an action's first."""
+    return f"{action}&model={model}&view_type={view_type}" + (f"&id={record}" if record else "")
+
+
+def field(name: str) -> str:
+    """Return the selector of a field of a form."""
+    return f".o_field_widget[name={name}]"
+
+
+def tab(name: str) -> tuple[str, ...]:
+    """Return the click that opens a tab of a form."""
+    return (f".o_notebook_headers a[name={name}]",)
+
 
 SCREENS = (
-    Screen(
-        "mailbox_setup",
-        "action=base_setup.action_general_configuration",
-        ".modal [name=plan] li",
-        DIALOG,
-        script=SET_UP,
-        height=880,
-    ),
+    Screen("mailbox_setup", SETTINGS, ".modal [name=plan] li", DIALOG, script=SET_UP, height=880),
     Screen(
         "mailbox_setup_running",
-        "action=base_setup.action_general_configuration",
+        SETTINGS,
         ".o_mail_mailbox_progress li[data-state=done]",
         DIALOG,
+        (".modal button[name=action_setup]",),
         script=RUN_SETUP,
-        clicks=(".modal button[name=action_setup]",),
         height=880,
         busy=True,
     ),
     Screen(
         "route_explain",
-        "action=mail_company_routing.action_mail_sent",
+        SENT_MAILS,
         ".modal .o_mail_route",
         DIALOG,
         script=EXPLAIN,
         height=1100,
     ),
-    Screen(
-        "sent_list",
-        "action=mail_company_routing.action_mail_sent",
-        ":is(.o_data_row, .o_kanban_record)",
-        (*LIST, ".o_kanban_record:not(.o_kanban_ghost)"),
-    ),
+    Screen("sent_list", SENT_MAILS, ROW, (*LIST, ".o_kanban_record:not(.o_kanban_ghost)")),
     Screen(
         "sent_pivot",
-        "action=mail_company_routing.action_mail_sent&model=mail.sent&view_type=pivot",
+        view(SENT_MAILS, "pivot", "mail.sent"),
         ".o_pivot td",
-        (".o_control_panel", ".o_pivot table"),
+        (*PANEL, ".o_pivot table"),
     ),
     Screen(
         "failed_mail",
-        "action=mail.action_view_mail_mail&model=mail.mail&view_type=form&id={failed}",
+        view("action=mail.action_view_mail_mail", "form", "mail.mail", "{failed}"),
         ".tab-pane.active [name=failure_reason]",
         FORM,
-        clicks=(".o_notebook_headers a[name=failure_reason]",),
+        tab("failure_reason"),
     ),
-    Screen("checkup", "action=mail_company_routing.action_mail_checkup", ".o_data_row", FORM),
+    Screen(
+        "checkup",
+        "action=mail_company_routing.action_mail_checkup",
+        ":is(.o_data_row, .o_kanban_record)",
+        FORM,
+    ),
+    Screen(
+        "checkup_records",
+        "action=mail_company_routing.action_mail_checkup",
+        ".o_mail_checkup_kind",
+        FORM,
+        clicks=("button[name=action_look_up]",),
+    ),
+    Screen(
+        "checkup_record",
+        "action=mail_company_routing.action_mail_checkup",
+        ".modal [name=record_paste]",
+        DIALOG,
+        clicks=("button[name=action_look_up]", "button[name=action_show_record]"),
+        height=880,
+    ),
     Screen(
         "settings",
-        "action=base_setup.action_general_configuration",
+        SETTINGS,
         "#mail_routing_settings",
         (
             "[name=external_email_server_default]",
@@ -163,72 +198,76 @@ SCREENS = (
     ),
     Screen(
         "outgoing_server_form",
-        "action=base.action_ir_mail_server_list&model=ir.mail_server&view_type=form&id={server}",
-        ".o_field_widget[name=sender_policy]",
+        view(OUTGOING, "form", "ir.mail_server", "{server}"),
+        field("sender_policy"),
         FORM,
     ),
     Screen(
         "outgoing_server_unused",
-        "action=base.action_ir_mail_server_list&model=ir.mail_server&view_type=form&id={unused}",
-        ".o_field_widget[name=routing_warning]",
+        view(OUTGOING, "form", "ir.mail_server", "{unused}"),
+        field("routing_warning"),
         (*FORM, ".alert"),
     ),
-    Screen("outgoing_server_list", "action=base.action_ir_mail_server_list", ".o_data_row", LIST),
+    Screen("outgoing_server_list", OUTGOING, ".o_data_row", LIST),
     Screen(
         "incoming_server_form",
-        "action=mail.action_email_server_tree&model=fetchmail.server&view_type=form&id={incoming}",
-        ".o_field_widget[name=company_id]",
+        view("action=mail.action_email_server_tree", "form", "fetchmail.server", "{incoming}"),
+        field("company_id"),
         FORM,
     ),
     Screen(
         "company_form",
-        "action=base.action_res_company_form&model=res.company&view_type=form&id={company}",
-        ".tab-pane.active [name=mail_server_ids] :is(.o_data_row, .o_kanban_record)",
+        view("action=base.action_res_company_form", "form", "res.company", "{company}"),
+        f".tab-pane.active [name=mail_server_ids] {ROW}",
         FORM,
-        clicks=(".o_notebook_headers a[name=email_routing]",),
+        tab("email_routing"),
     ),
-    Screen(
-        "alias_domain_list",
-        "action=mail_company_routing.action_mail_alias_domain",
-        ".o_data_row",
-        LIST,
-    ),
+    Screen("alias_domain_list", ALIAS_DOMAINS, ".o_data_row", LIST),
     Screen(
         "alias_domain_form",
-        "action=mail_company_routing.action_mail_alias_domain&model=mail.alias.domain"
-        "&view_type=form&id={domain}",
-        ".o_field_widget[name=reply_domain_id]",
+        view(ALIAS_DOMAINS, "form", "mail.alias.domain", "{domain}"),
+        field("reply_domain_id"),
         FORM,
     ),
     Screen(
         "user_form",
-        "action=base.action_res_users&model=res.users&view_type=form&id={user}",
+        view("action=base.action_res_users", "form", "res.users", "{user}"),
         ".tab-pane.active [name=alias_domain_id]",
         FORM,
-        clicks=(".o_notebook_headers a[name=preferences]",),
+        tab("preferences"),
     ),
     Screen(
         "preferences",
         "action=mail.action_discuss",
         ".modal [name=alias_domain_id]",
-        (".modal-content",),
+        DIALOG,
         script=PREFERENCES,
         login=USER_LOGIN,
         height=880,
     ),
-    Screen(
-        "unprocessed_list",
-        "action=mail_company_routing.action_mail_unprocessed",
-        ".o_data_row",
-        (".o_main_navbar", *LIST),
-    ),
+    Screen("unprocessed_list", UNPROCESSED, ".o_data_row", (*BAR, *LIST)),
     Screen(
         "unprocessed_form",
-        "action=mail_company_routing.action_mail_unprocessed&model=mail.unprocessed"
-        "&view_type=form&id={unprocessed}",
-        ".o_field_widget[name=reason]",
-        (".o_main_navbar", *FORM),
+        view(UNPROCESSED, "form", "mail.unprocessed", "{unprocessed}"),
+        field("reason"),
+        (*BAR, *FORM),
     ),
+)
+
+
+#: what DNS says of the companies' domains
+RECORDS = (
+    'spf.mail.qq.com TXT "v=spf1 ip4:203.0.113.0/24 -all"',
+    '_spf.google.com TXT "v=spf1 ip4:192.0.2.0/24 ~all"',
+    "mxbiz1.qq.com A 203.0.113.1",
+    "mxbiz2.qq.com A 203.0.113.2",
+    f"{DOMAIN} MX 5 mxbiz1.qq.com",
+    f"{DOMAIN} MX 10 mxbiz2.qq.com",
+    f'{DOMAIN} TXT "v=spf1 include:spf.mail.qq.com ~all"',
+    f'_dmarc.{DOMAIN} TXT "v=DMARC1; p=none"',
+    "b.com MX 5 mxbiz1.qq.com",
+    "b.com MX 10 mxbiz2.qq.com",
+    'b.com TXT "v=spf1 include:_spf.google.com ~all"',
 )
 
 
@@ -338,6 +377,11 @@ class Showcase(OdooOffice):
             }
         )
         self.ids.update(server=restricted.id, unused=unused.id, incoming=mailbox.id)
+
+    def ask_dns(self, address):
+        """Have the check-up ask this DNS server."""
+        with self.environment() as env:
+            env["ir.config_parameter"].set_param("mail_company_routing.dns_server", address)
 
     def send_mails(self, provider):
         """Have mails sent, and one refused; they are older than the day of the pictures."""
@@ -449,6 +493,16 @@ class Showcase(OdooOffice):
         self.registry.signal_changes()
 
 
+@contextmanager
+def closing_dns(server: DnsServer) -> Iterator[DnsServer]:
+    """Serve DNS in the block."""
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
 # --- taking the pictures -------------------------------------------------------------------
 
 
@@ -541,10 +595,12 @@ def screenshots(names: Sequence[str]) -> int:
         database(MODULES) as name,
         new_provider(imap=True) as provider,
         new_provider(imap=True, delay=SLOW_SECONDS) as slow,
+        closing_dns(DnsServer(RECORDS)) as dns,
         registry(name) as pool,
     ):
         office = Showcase(pool, provider)
         office.slow = slow
+        office.ask_dns(dns.address)
         office.set_up(restrict_username=True, catch_all=False)
         office.send_mails(provider)
         office.receive_unprocessed(provider)

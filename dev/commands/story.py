@@ -10,13 +10,16 @@ from __future__ import annotations
 import imaplib
 import itertools
 import smtplib
-import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from email.utils import make_msgid
 from typing import Protocol
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
 
 from dev.provider import Mail, Provider
 from dev.shared import say
@@ -223,6 +226,7 @@ class PlainOffice:
 
 def show(rows: list[Row]) -> None:
     """Print the story as a table; long cells are wrapped."""
+    table = Table(box=box.SIMPLE_HEAD)
     columns = (
         ("step", "Step", 25),
         ("mail_from", "MAIL FROM", 21),
@@ -231,40 +235,8 @@ def show(rows: list[Row]) -> None:
         ("answer", "Provider's answer", 34),
         ("landed", "Answer landed", 24),
     )
-    lines = [[title for _key, title, _width in columns]]
-    lines += [[getattr(row, key) or "–" for key, _title, _width in columns] for row in rows]
-    for number, cells in enumerate(lines):
-        wrapped = [
-            _wrap(cell, width) for cell, (_key, _title, width) in zip(cells, columns, strict=True)
-        ]
-        for i in range(max(map(len, wrapped))):
-            parts = [part[i] if i < len(part) else "" for part in wrapped]
-            padded = (
-                part + " " * (width - _width(part))
-                for part, (_key, _title, width) in zip(parts, columns, strict=True)
-            )
-            say("  ".join(padded).rstrip())
-        if not number:
-            say("  ".join("-" * width for _key, _title, width in columns))
-
-
-def _wrap(text: str, width: int) -> list[str]:
-    """Break a text into lines of at most ``width`` columns, at spaces where there are any."""
-    lines = [""]
-    for word in text.split(" "):
-        joined = f"{lines[-1]} {word}" if lines[-1] else word
-        if _width(joined) <= width:
-            lines[-1] = joined
-            continue
-        if lines[-1]:
-            lines.append("")
-        for character in word:
-            if _width(lines[-1] + character) > width:
-                lines.append("")
-            lines[-1] += character
-    return lines
-
-
-def _width(text: str) -> int:
-    """Columns that a text takes on a terminal: Chinese characters take two."""
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+    for _key, title, width in columns:
+        table.add_column(title, width=width, overflow="fold")
+    for row in rows:
+        table.add_row(*(getattr(row, key) or "–" for key, _title, _width in columns))
+    Console(width=180, markup=False, emoji=False, highlight=False).print(table)

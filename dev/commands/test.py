@@ -7,16 +7,14 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
 from dev.odoo import (
     NoOdoo,
     addons_link,
-    clone,
     database,
     find_odoo,
     import_environment,
@@ -24,6 +22,7 @@ from dev.odoo import (
     postgres,
     workdir,
 )
+from dev.odoo.postgresql import current, programs
 from dev.shared import ADDON, MODULES, ROOT, say
 
 NO_TESTS_COLLECTED = 5
@@ -53,52 +52,58 @@ APPS = (
 
 # The tests that need Odoo run in so many processes, each on a database of its own
 PROCESSES = 2 if (os.cpu_count() or 1) > 1 else 1
-# About how long the files take whose tests take longer than others'
-SECONDS = {
-    "test_tours": 90,
-    "test_uninstall": 30,
-    "test_passwords": 30,
-    "test_truth": 25,
-    "test_reading": 25,
-    "test_fetching": 25,
-    "test_incoming": 20,
-    "test_faults": 15,
-    "test_hostile": 12,
-}
+# Begun first are the files that take longest; the tours, which Odoo gives ten seconds a step, when
+# the tests without Odoo have ended
+LONGEST = (
+    "test_reading",
+    "test_uninstall",
+    "test_tours",
+    "test_hostile",
+    "test_truth",
+    "test_faults",
+    "test_passwords",
+    "test_fetching",
+    "test_adversary",
+)
 
 
 def test(arguments: Sequence[str]) -> int:
     """Run the addon's tests with pytest and its ``arguments``; return the exit code.
 
     Paths among the arguments, such as ``tests/test_sending.py``, choose what is run. Without any,
-    the tests that need Odoo are shared out among processes, whose output is shown one after the
-    other; with an option such as ``-x`` or ``-s``, one process runs them. Without an Odoo only the
-    others run, and the last lines say so; that is no failure.
+    the tests that need Odoo are shared out among processes; with an option such as ``-x`` or
+    ``-s``, one process runs them. Without an Odoo only the others run, and the last lines say so;
+    that is no failure.
     """
     options, plain, on_odoo = _sort_arguments(arguments)
     if not plain and not on_odoo:
         plain, on_odoo = PLAIN, ["tests"]
     codes = []
-    with ExitStack() as stack:
-        beside = plain and on_odoo and not options and PROCESSES > 1
-        if beside:
-            say("Tests without Odoo: shown last")
-            shown = stack.enter_context(_beside(_test_plain, options, plain))
-        elif plain:
-            say("Tests without Odoo")
-            codes.append(_test_plain(options, plain))
+    with tempfile.TemporaryFile("w+") as output, ThreadPoolExecutor() as pool:
+        if plain and on_odoo and not options and PROCESSES > 1:
+            # beside the preparation of the database, and shown last
+            plain_job = pool.submit(_test_plain, options, plain, output)
+        else:
+            plain_job = None
+            codes += [_test_plain(options, plain)] if plain else []
         missing = ""
-        if on_odoo:
-            try:
-                codes.append(_test_on_odoo(options, on_odoo))
-            except NoOdoo as error:
-                missing = f"\nNOT RUN: the tests that need Odoo, in tests. {error}"
-        if beside:
-            codes.append(shown())
+        try:
+            codes += [_test_on_odoo(options, on_odoo)] if on_odoo else []
+        except NoOdoo as error:
+            missing = f"\nNOT RUN: the tests that need Odoo, in tests. {error}"
+        if plain_job:
+            codes.append(plain_job.result())
+            output.seek(0)
+            say("Tests without Odoo\n" + output.read())
     if missing:
         say(missing)
+    return _worst(codes, options)
+
+
+def _worst(codes: list[int], options: Sequence[str]) -> int:
+    """Return the exit code of several runs of pytest."""
     if any(code != NO_TESTS_COLLECTED for code in codes):
-        # A choice such as -k may well leave one part empty, not both
+        # A choice such as -k may well leave one part empty, not all
         codes = [code for code in codes if code != NO_TESTS_COLLECTED or not options]
     return max(codes, default=0)
 
@@ -118,57 +123,38 @@ def _sort_arguments(arguments: Sequence[str]) -> tuple[list[str], list[str], lis
 
 
 def _test_plain(options: Sequence[str], paths: Sequence[str], log: IO[str] | None = None) -> int:
-    """Run the tests that need no Odoo."""
-    ini = ROOT / "tests" / "routing" / "pytest.ini"
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    command = [sys.executable, "-m", "pytest", "-p", "no:odoo", "-c", str(ini), *options]
-    command += [str(ROOT / path) for path in paths]
-    return subprocess.call(command, cwd=ROOT, env=env, stdout=log, stderr=log)
+    """Run the tests that need no Odoo; ``log``: where the output goes, else to the terminal.
 
-
-@contextmanager
-def _beside(function: Callable[..., int], *arguments: object) -> Iterator[Callable[[], int]]:
-    """Let a function run meanwhile, its output kept; give a function that shows it and returns.
-
-    :param function: takes the arguments, and the file to write to
+    Each folder on its own: in a run of both, pytest would import the addon's own ``__init__.py``.
     """
-    with tempfile.TemporaryFile("w+", dir=workdir()) as log, ThreadPoolExecutor() as pool:
-        job = pool.submit(function, *arguments, log)
-
-        def shown() -> int:
-            code = job.result()
-            log.seek(0)
-            say(log.read())
-            return code
-
-        yield shown
+    if log is None:
+        say("Tests without Odoo")
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    codes = []
+    for folder in PLAIN:
+        chosen = [str(ROOT / path) for path in paths if path.startswith(folder)]
+        command = [sys.executable, "-m", "pytest", "-p", "no:odoo"]
+        command += ["-c", str(ROOT / folder / "pytest.ini"), *options, *chosen]
+        if chosen:
+            codes.append(subprocess.call(command, cwd=ROOT, env=env, stdout=log, stderr=log))
+    return _worst(codes, options)
 
 
 def _test_on_odoo(options: Sequence[str], paths: Sequence[str]) -> int:
     find_odoo()
-    shares = _shares() if not options and paths == ["tests"] and PROCESSES > 1 else [paths]
-    say("Tests on Odoo" + (f", in {len(shares)} processes" if len(shares) > 1 else ""))
-    with ExitStack() as stack:
-        names = [stack.enter_context(database(MODULES))]
-        # copied before anybody uses the first
-        names += [stack.enter_context(clone(names[0])) for _share in shares[1:]]
-        jobs = [
-            (name, [*options, *share], odoo_config(name, http_enable=True))
-            for name, share in zip(names, shares, strict=True)
-        ]
-        # the first is shown while it runs, the others when it has ended
-        others = [stack.enter_context(_beside(run_pytest, *job)) for job in jobs[1:]]
-        return max([run_pytest(*jobs[0]), *(shown() for shown in others)])
+    if not options and paths == ["tests"] and PROCESSES > 1:
+        files = sorted((ROOT / "tests").glob("test_*.py"), key=_longest_first)
+        paths = [path.relative_to(ROOT).as_posix() for path in files]
+        # each process has a copy of the database, and takes the next file as soon as it is free
+        options = ["-n", str(PROCESSES), "--dist=loadfile", "--no-loadscope-reorder"]
+    say("Tests on Odoo" + (f", in {PROCESSES} processes" if options[:1] == ["-n"] else ""))
+    with database(MODULES) as name:
+        return run_pytest(name, [*options, *paths], odoo_config(name, http_enable=True))
 
 
-def _shares() -> list[list[str]]:
-    """Share the files of tests out, the longest first, so that each process has as much to do."""
-    files = [path.relative_to(ROOT).as_posix() for path in (ROOT / "tests").glob("test_*.py")]
-    seconds = {file: SECONDS.get(Path(file).stem, 5) for file in files}
-    shares: list[list[str]] = [[] for _process in range(PROCESSES)]
-    for file in sorted(files, key=lambda file: (-seconds[file], file)):
-        min(shares, key=lambda share: sum(seconds[file] for file in share)).append(file)
-    return shares
+def _longest_first(path: Path) -> tuple[int, str]:
+    name = path.stem
+    return (LONGEST.index(name) if name in LONGEST else len(LONGEST), name)
 
 
 def run_pytest(
@@ -199,7 +185,8 @@ def run_pytest(
         *(argument for argument in arguments if argument not in paths),
         *(str(addon / path) for path in paths),
     ]
-    env = import_environment()
+    # createdb and dropdb, for a database a process
+    env = {**import_environment(), **current(), "PATH": f"{programs()}:{os.environ['PATH']}"}
     return subprocess.call(command, cwd=addon.parent, env=env, stdout=log, stderr=log)
 
 

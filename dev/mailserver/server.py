@@ -39,7 +39,7 @@ from pathlib import Path
 from string import Template
 
 from dev.debian import NotInstalled, install_packages
-from dev.provider import HOST, domain_of, write_certificates
+from dev.provider import HOST, domain_of, submit, write_certificates
 from dev.shared import NotHere
 
 #: Debian's packages, each with a program that comes with no other
@@ -323,7 +323,7 @@ class MailServer:
         ) as client:
             client.starttls(context=self.client_context())
             client.login(login, password)
-            return _send(client, mail_from, recipients, message)
+            return submit(client, mail_from, recipients, message)
 
     def deliver(
         self,
@@ -344,7 +344,7 @@ class MailServer:
         with smtplib.SMTP(
             self.host, self.smtp_port, local_hostname="localhost", timeout=timeout
         ) as client:
-            return _send(client, mail_from, recipients, message)
+            return submit(client, mail_from, recipients, message)
 
     # -- what the servers say -----------------------------------------------------------------
 
@@ -636,21 +636,6 @@ def _make_folder(path: Path, user: str = "root", group: str = "root", mode: int 
     path.mkdir()
     os.chown(path, pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid)
     path.chmod(mode)
-
-
-def _send(
-    client: smtplib.SMTP,
-    mail_from: str,
-    recipients: str | Collection[str],
-    message: Message | bytes | str,
-) -> dict[str, tuple[int, bytes]]:
-    recipients = [recipients] if isinstance(recipients, str) else list(recipients)
-    if isinstance(message, Message):
-        return client.send_message(message, mail_from, recipients)
-    if isinstance(message, bytes):
-        # smtplib fixes the line ends of text only; a bare LF ends no line in SMTP.
-        message = re.sub(rb"\r\n|\r|\n", b"\r\n", message)
-    return client.sendmail(mail_from, recipients, message)
 
 
 def _watchdog(stack: contextlib.ExitStack, folder: Path) -> subprocess.Popen:

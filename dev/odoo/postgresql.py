@@ -120,6 +120,11 @@ def database_names(prefix: str) -> list[str]:
     return sorted(name for (name,) in rows)
 
 
+def programs() -> Path:
+    """Return the folder of PostgreSQL's programs, which are clients of any server too."""
+    return _Embedded()._programs()
+
+
 def remove_server() -> None:
     """Remove every database of the tools, and the embedded server with its data.
 

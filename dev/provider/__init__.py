@@ -1,6 +1,6 @@
 """The strict provider on loopback: who may send as whom, over SMTP, IMAP and POP3."""
 
-from .mails import Account, Mail, Refusal
+from .mails import Account, Mail, Refusal, submit
 from .rules import HOST, RULES, Rule, domain_of
 from .smtp import PHASES, Provider
 from .tls import write_certificates

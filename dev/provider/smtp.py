@@ -37,7 +37,7 @@ from typing import Any
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from .imap import Imap
-from .mails import Account, Mail, Refusal, addresses
+from .mails import Account, Mail, Refusal, addresses, submit
 from .pop3 import Pop3
 from .rules import HOST, RULES, Rule, domain_of
 from .tls import write_certificates
@@ -149,6 +149,7 @@ class Provider:
         self.smtputf8 = smtputf8
         self.keep_data = keep_data
         self.quiet = quiet
+        self.trace = b""  # headers that it writes above a mail that it accepts
         self.smtp_host = self.imap_host = self.pop3_host = HOST
         self.smtp_port = self.imap_port = self.pop3_port = 0
         self.certificate: Path | None = None  # PEM, to be trusted; while started with TLS
@@ -420,7 +421,6 @@ class Provider:
         :raises smtplib.SMTPException: what the provider refuses.
         """
         account = self._accounts[login.lower()]
-        rcpts = [rcpts] if isinstance(rcpts, str) else list(rcpts)
         # Naming the client saves smtplib a look-up of this machine's name.
         where = {"host": HOST, "port": self.smtp_port, "local_hostname": "localhost"}
         client = (
@@ -432,12 +432,7 @@ class Provider:
             if self.tls == "starttls":
                 client.starttls(context=self.client_context())
             client.login(account.login, account.password)
-            if isinstance(message, Message):
-                return client.send_message(message, mail_from, rcpts)
-            if isinstance(message, bytes):
-                # smtplib fixes the line ends of text only; a bare LF ends no line in SMTP.
-                message = re.sub(rb"\r\n|\r|\n", b"\r\n", message)
-            return client.sendmail(mail_from, rcpts, message)
+            return submit(client, mail_from, rcpts, message)
 
     def fail(self, phase: str, action: str, *, times: int | None = 1, after: int = 0) -> None:
         """Break the next occurrences of an SMTP phase.
@@ -639,7 +634,7 @@ class Provider:
         if self.keep_data:
             mailboxes = dict.fromkeys(filter(None, map(self.mailbox_of, mail.rcpt_tos)))
             for mailbox in mailboxes:
-                await self._put(mailbox, _with_return_path(mail))
+                await self._put(mailbox, self.trace + _with_return_path(mail))
         with self._changed:
             self._mails.append(mail)
             self._changed.notify_all()

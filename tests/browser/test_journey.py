@@ -152,7 +152,7 @@ def walk(browser, address, admin, provider, order, lang):
     (own,) = admin.call(
         "mail.provider",
         "search_read",
-        [["smtp_host", "=", False]],
+        [["smtp_host", "=", False], ["login_differs", "=", False]],
         ["name"],
         limit=1,
         context={"lang": lang},

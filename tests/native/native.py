@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -36,16 +37,20 @@ SECONDS = 40 * 60
 BROWSERS = ("google-chrome", "chromium", "chromium-browser", "google-chrome-stable")
 
 
-def run(_arguments: Sequence[str]) -> int:
-    """Run the tests; return 1 when one fails, is skipped or needs more queries with the addon."""
-    find_odoo()
+def run(arguments: Sequence[str]) -> int:
+    """Run the tests; return 1 when one fails, is skipped or needs more queries with the addon.
+
+    :param arguments: files of tests, such as ``mail/tests/test_mail_render.py``, or Odoo's test
+        tags; none: all tests of mail
+    """
+    tags = ",".join(tag for argument in arguments for tag in _tags(argument)) or TAGS
     with postgres(), ThreadPoolExecutor() as pool:
         # One after the other where they share the preparation, beside each other for the rest
-        cached = _baseline_file()
+        cached = _baseline_file(tags)
         if cached.exists():
             without, origin = json.loads(cached.read_text()), " (from cache)"
             with database(MODULES) as name, Progress("Odoo's mail tests") as progress:
-                addon = _run_native(name, True, progress)
+                addon = _run_native(name, True, progress, tags)
                 _repeat_failed(name, without, addon, progress)
         else:
             origin = ""
@@ -55,8 +60,8 @@ def run(_arguments: Sequence[str]) -> int:
                 Progress("Odoo's mail tests, without and with the addon") as progress,
             ):
                 jobs = [
-                    pool.submit(_run_native, name_without, False, progress),
-                    pool.submit(_run_native, name_with, True, progress),
+                    pool.submit(_run_native, name_without, False, progress, tags),
+                    pool.submit(_run_native, name_with, True, progress, tags),
                 ]
                 without, addon = (job.result() for job in jobs)
                 _repeat_failed(name_with, without, addon, progress)
@@ -66,11 +71,22 @@ def run(_arguments: Sequence[str]) -> int:
     return _compare(without, addon, origin)
 
 
-def _baseline_file() -> Path:
+def _tags(argument: str) -> list[str]:
+    """Return the test tags of a file's classes; of what is no file, itself."""
+    home = find_odoo()
+    for folder in (home / "addons", home / "odoo" / "addons"):
+        path = folder / argument
+        if path.is_file():
+            classes = re.findall(r"^class (Test\w+)", path.read_text(), re.MULTILINE)
+            return [f"/{path.parts[-3]}:{name}" for name in classes]
+    return [argument]
+
+
+def _baseline_file(tags: str) -> Path:
     """Return where the result without the addon is kept: it depends on Odoo and the tests only."""
     parts = [
         template_key(sorted(MODULES)),
-        TAGS,
+        tags,
         RUNNER.read_text(),
         str([shutil.which(name) for name in BROWSERS]),
         sys.version,
@@ -90,14 +106,14 @@ def _repeat_failed(name: str, without: dict, addon: dict, progress: Progress) ->
     tags = {f"/{part[2]}:{part[-2]}.{part[-1]}" for part in parts.values()}
     if not tags or len(tags) > 10:
         return
-    again = _run_native(name, True, progress, tags=",".join(sorted(tags)))
+    again = _run_native(name, True, progress, ",".join(sorted(tags)))
     for test_id in suspects:
         if test_id not in again["failed"]:
             say(f"failed once, passed when repeated alone: {test_id}")
             del addon["failed"][test_id]
 
 
-def _run_native(name: str, addon: bool, progress: Progress, tags: str = TAGS) -> dict:
+def _run_native(name: str, addon: bool, progress: Progress, tags: str) -> dict:
     """Run the tests in the database ``name`` and return the runner's result."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

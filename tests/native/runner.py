@@ -1,7 +1,7 @@
 """Run Odoo's own tests on an installed database, with every module loaded, and count queries.
 
-``python native_runner.py <odoo.conf> <test tags> <result.json> <module>...``, started by
-``dev.commands.test`` with Odoo on the Python path. Odoo itself would run a module's at_install
+``runner.py <odoo.conf> <test tags> <result.json> <module>...``, started by
+``native.py`` with Odoo on the Python path. Odoo itself would run a module's at_install
 tests when only the modules below it are loaded: those of ``mail`` would never meet the addon.
 """
 

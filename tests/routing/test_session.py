@@ -8,6 +8,7 @@ import contextlib
 import select
 import smtplib
 import socket
+import ssl
 import threading
 from collections import Counter
 from email.message import EmailMessage
@@ -15,8 +16,10 @@ from email.policy import SMTP
 from typing import NamedTuple
 
 import pytest
+import trustme
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from urllib3.contrib.pyopenssl import PyOpenSSLContext
 
 from smtp import SmtpSession, UnsafeHeader
 
@@ -54,14 +57,16 @@ class Server:
     :param eager: whether each answer is written at once, or with those to the commands that have
         come in already (RFC 2920 3.2)
     :param small: whether its buffers are, so that it stops reading when its answers are not read
+    :param tls: context to speak TLS with, from the first byte on
     :ivar taken: the mails that it has taken
     :ivar received: the bytes that clients sent
     """
 
-    def __init__(self, extensions=LOCKSTEP, *, eager=True, small=False):
+    def __init__(self, extensions=LOCKSTEP, *, eager=True, small=False, tls=None):
         self.extensions = extensions
         self.eager = eager
         self.small = small
+        self.tls = tls
         self.taken = []
         self.received = b""
         self.faults = {}
@@ -73,8 +78,8 @@ class Server:
     def __enter__(self):
         self._listening = socket.create_server(("127.0.0.1", 0))
         if self.small:
-            self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
-            self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2048)
+            self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32768)
+            self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 32768)
         self.address = self._listening.getsockname()
         self._accepting = threading.Thread(target=self._accept, daemon=True)
         self._accepting.start()
@@ -94,9 +99,10 @@ class Server:
     def fail(self, phase, action, after=0):
         """Break a phase's occurrence after so many: mail, rcpt, data, end, between, rset.
 
-        Actions: a name in ``BAD_REPLIES`` or a reply; ``hang``, ``drop``; ``twice``: the answer is
-        given two times; ``mute``: it is not given; ``forget``: what else has come in is forgotten;
-        of the end ``take_then_drop``, ``take_then_hang``, ``take_then_garbage``.
+        Actions: a name in ``BAD_REPLIES`` or a reply, ``last`` before it where it is the last one;
+        ``hang``, ``drop``; ``twice``: the answer is given two times; ``mute``: it is not given;
+        ``forget``: what else has come in is forgotten; of the end ``take_then_drop``,
+        ``take_then_hang``, ``take_then_garbage``.
         """
         self.faults[phase, after] = action
 
@@ -113,6 +119,8 @@ class Server:
     def _serve(self, sock):
         try:
             with contextlib.suppress(OSError, Gone):
+                if self.tls:
+                    sock = self.tls.wrap_socket(sock, server_side=True)
                 self.conversation(self, sock).run()
         finally:
             with contextlib.suppress(OSError):
@@ -192,8 +200,9 @@ class Conversation:
             while self.sock.recv(65536):
                 pass
             raise Gone
-        self.say(BAD_REPLIES.get(action) or action.encode() + b"\r\n")
-        if action == "421":
+        reply = action.removeprefix("last ")
+        self.say(BAD_REPLIES.get(reply) or reply.encode() + b"\r\n")
+        if reply != action or action == "421":
             self.flush()
             raise Gone
         return False
@@ -283,8 +292,12 @@ class Connection:
 
 
 @contextlib.contextmanager
-def connected(server, timeout=PATIENCE):
-    smtp = smtplib.SMTP(*server.address, local_hostname="localhost", timeout=PATIENCE)
+def connected(server, timeout=PATIENCE, context=None):
+    kwargs = {"local_hostname": "localhost", "timeout": PATIENCE}
+    if context:
+        smtp = smtplib.SMTP_SSL(*server.address, context=context, **kwargs)
+    else:
+        smtp = smtplib.SMTP(*server.address, **kwargs)
     try:
         smtp.ehlo()
         smtp.sock.settimeout(timeout)
@@ -294,8 +307,8 @@ def connected(server, timeout=PATIENCE):
 
 
 @contextlib.contextmanager
-def opened(server, timeout=PATIENCE, **kwargs):
-    with connected(server, timeout) as smtp:
+def opened(server, timeout=PATIENCE, context=None, **kwargs):
+    with connected(server, timeout, context) as smtp:
         yield SmtpSession(Connection(smtp), **kwargs)
 
 
@@ -327,6 +340,12 @@ def send(session, subject="Quotation", to=("kim@customer.com",)):
 def patience(action):
     """Give the client's time-out: a short one only where the server hangs."""
     return 0.5 if "hang" in action else PATIENCE
+
+
+def buffer_of(session, size):
+    """Let the client's buffers be small, as the network's are that is between it and a server."""
+    for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+        session._smtp.sock.setsockopt(socket.SOL_SOCKET, option, size)
 
 
 def wait_for_word(session):
@@ -728,8 +747,7 @@ def test_a_server_that_has_kept_up_before_is_trusted(together):
 @pytest.mark.parametrize("together", TOGETHER)
 def test_the_known_refusal_is_told_when_the_rest_of_the_answers_is_missing(together):
     with Server(MODES[together]) as server:
-        server.fail("mail", "554 5.5.0 out of sync")
-        server.fail("rset", "drop")
+        server.fail("mail", "last 554 5.5.0 out of sync")
         with opened(server) as session:
             assert send(session).smtp_error == b"5.5.0 out of sync"
             assert claim(session.progress) == "is not there"
@@ -823,28 +841,197 @@ def test_a_large_mail_is_not_written_before_the_server_takes_it(together, refuse
         assert len(server.taken) == 1
 
 
-def test_a_server_that_hangs_up_while_it_is_written_to_has_the_last_word(mode):
+@pytest.mark.parametrize("words", ["421 4.3.2 closing", "552 5.3.4 too large"])
+def test_a_server_that_hangs_up_while_it_is_written_to_has_the_last_word(mode, words):
     """As in lockstep, its words are the reason, not that nothing more could be written."""
-    with Server(MODES[mode], small=True) as server:
-        server.fail("mail", "421", after=1)
+    with Server(MODES[mode]) as server:
+        server.fail("mail", f"last {words}", after=1)
         with opened(server) as session:
             send(session)
+            buffer_of(session, 2048)
             session.start_mail()
             with pytest.raises(smtplib.SMTPSenderRefused) as caught:
                 session.sendmail("a@a.com", ["b@b.com"], b"x" * 60000)
-            assert caught.value.smtp_code == 421
-            assert session.progress.died_before()
+            assert f"{caught.value.smtp_code} {caught.value.smtp_error.decode()}" == words
+            assert claim(session.progress) == "is not there"
+            assert session.progress.died_before() == words.startswith("421")
+
+
+def test_a_content_that_cannot_be_written_to_its_end_is_not_there(mode):
+    def on_data(self, _line):
+        self.say(b"354 go on\r\n")
+        self.more()
+        raise Gone
+
+    with Server(MODES[mode]) as server:
+        server.conversation = type("Impatient", (Conversation,), {"on_data": on_data})
+        with opened(server) as session:
+            buffer_of(session, 2048)
+            session.start_mail()
+            with pytest.raises(smtplib.SMTPServerDisconnected):
+                session.sendmail("a@a.com", ["b@b.com"], b"x" * 20_000_000)
+            assert claim(session.progress) == "is not there"
+
+
+def test_what_is_said_after_354_cannot_be_the_contents_answer():
+    for mode in ("lockstep", "pipelining"):
+        with Server(MODES[mode], eager=False) as server:
+            server.fail("data", "354 go on\r\n250 2.0.0 queued")
+            with opened(server) as session:
+                assert is_disconnected(send(session))
+                assert claim(session.progress) == "is not there"
 
 
 def test_a_server_that_does_not_read_while_its_answers_are_not_read(mode):
-    recipients = [f"{number:0200}@b.com" for number in range(1000)]
+    recipients = [f"{number:0200}@b.com" for number in range(2000)]
+
+    def on_rcpt(self, line):
+        self.recipients.append(path(line))
+        self.say(b"250 2.1.5 " + b"x" * 490 + b"\r\n")
+
     with Server(MODES[mode], small=True) as server:
-        server.fail("rcpt", "550", after=500)
+        server.conversation = type("Talkative", (Conversation,), {"on_rcpt": on_rcpt})
         with opened(server) as session:
-            assert list(session.sendmail("a@a.com", recipients, b"a: b\r\n")) == [recipients[500]]
-            assert len(session.progress.accepted) == 999
+            buffer_of(session, 32768)
+            assert session.sendmail("a@a.com", recipients, b"a: b\r\n") == {}
+            assert session.progress.accepted == recipients
         server.wait()
-        assert len(server.taken[0].recipients) == 999
+        assert list(server.taken[0].recipients) == recipients
+
+
+# -- TLS ------------------------------------------------------------------------------------------
+
+AUTHORITY = trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def tls():
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    AUTHORITY.issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+def usual_context():
+    context = ssl.create_default_context()
+    AUTHORITY.configure_trust(context)
+    return context
+
+
+#: what Odoo logs in with, by a password and by a certificate
+CONTEXTS = {"ssl": usual_context, "pyOpenSSL": lambda: PyOpenSSLContext(ssl.PROTOCOL_TLS)}
+
+
+@pytest.fixture(params=CONTEXTS)
+def context(request):
+    return CONTEXTS[request.param]()
+
+
+def test_mail_over_tls(mode, tls, context):
+    with Server(MODES[mode], tls=tls) as server:
+        server.fail("rcpt", "550", after=1)
+        with opened(server, context=context) as session:
+            for number in range(4):
+                error = send(session, str(number))
+                assert type(error) is (smtplib.SMTPRecipientsRefused if number == 1 else type(None))
+            session.sendmail("a@a.com", ["b@b.com"], b"x" * 200000)
+            session.quit()
+        server.wait()
+        assert subjects(server) == ["0", "2", "3"]
+        assert len(server.taken) == 4
+
+
+@pytest.mark.parametrize("action", ["drop", "421", "250 2.0.0 by the way"])
+def test_what_is_said_between_two_mails_over_tls(mode, tls, context, action):
+    with Server(MODES[mode], tls=tls) as server:
+        server.fail("between", action)
+        with opened(server, context=context) as session:
+            assert send(session, "first") is None or action.startswith("250")
+            wait_for_word(session)
+            error = send(session, "second")
+            assert is_disconnected(error) or error.smtp_code == 421
+            assert session.progress.died_before()
+            assert session.progress.commands == 0
+        server.wait()
+        assert subjects(server) == ["first"]
+
+
+@pytest.mark.parametrize("phase", ["rcpt", "end"])
+@pytest.mark.parametrize("action", ["hang", "drop"])
+def test_a_fault_over_tls(mode, tls, context, phase, action):
+    with Server(MODES[mode], tls=tls) as server:
+        server.fail(phase, action, after=1)
+        with opened(server, patience(action), context) as session:
+            assert send(session, "first") is None
+            assert is_disconnected(send(session, "second"))
+            whole = phase == "end" or mode == "chunking"
+            assert claim(session.progress) == ("may be there" if whole else "is not there")
+        server.wait()
+        assert subjects(server) == ["first"]
+
+
+# -- round trips ----------------------------------------------------------------------------------
+
+
+class Relay:
+    """Stands in front of a server and counts how often the client spoke after it had.
+
+    A client that waits for an answer pays a round trip for each, however far the server is.
+    """
+
+    def __init__(self, server):
+        self.server = server
+        self.turns = 0
+
+    def __enter__(self):
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.address = self._listening.getsockname()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exc):
+        self._thread.join(PATIENCE)
+        self._listening.close()
+
+    def _run(self):
+        client, _address = self._listening.accept()
+        with client, socket.create_connection(self.server.address) as server:
+            speaker = server
+            while True:
+                for sock in select.select([client, server], [], [], PATIENCE)[0]:
+                    data = sock.recv(65536)
+                    if not data:
+                        return
+                    if sock is client and speaker is server:
+                        self.turns += 1
+                    speaker = sock
+                    (server if sock is client else client).sendall(data)
+
+
+@pytest.mark.parametrize(
+    ("announced", "trips"), [("lockstep", 4), ("pipelining", 2), ("chunking", 1)]
+)
+def test_round_trips(announced, trips):
+    # not eager: an answer that is under way while the client still speaks is no turn
+    with Server(MODES[announced], eager=False) as server:
+        with Relay(server) as relay, opened(relay) as session:
+            for number in range(4):
+                before = relay.turns
+                assert send(session, str(number)) is None
+                assert relay.turns - before == trips
+        server.wait()
+        assert len(server.taken) == 4
+
+
+def test_many_recipients_are_a_few_round_trips():
+    with (
+        Server(PIPELINING, eager=False) as server,
+        Relay(server) as relay,
+        opened(relay) as session,
+    ):
+        before = relay.turns
+        session.sendmail("a@a.com", [f"{number}@b.com" for number in range(1000)], b"")
+        assert relay.turns - before < 100  # of 1,003
 
 
 # -- whatever the server answers ------------------------------------------------------------------

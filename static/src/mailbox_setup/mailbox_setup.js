@@ -1,6 +1,6 @@
 /** @odoo-module **/
 
-import {Component, onWillUnmount, useState, useSubEnv} from "@odoo/owl";
+import {Component, onMounted, onWillUnmount, useState, useSubEnv} from "@odoo/owl";
 import {FormController} from "@web/views/form/form_controller";
 import {browser} from "@web/core/browser/browser";
 import {formView} from "@web/views/form/form_view";
@@ -19,7 +19,16 @@ export class MailboxSetupController extends FormController {
         this.orm = useService("orm");
         this.progress = useState({steps: []});
         useSubEnv({mailboxProgress: this.progress});
+        onMounted(() => this.goOn());
         onWillUnmount(() => this.stopFollowing());
+    }
+
+    /** Back from the provider, which gave its consent: nothing is left to ask. */
+    goOn() {
+        const {data, resId} = this.model.root;
+        if (resId && data.oauth_state === "connected" && !data.result) {
+            this.setUp(resId, false);
+        }
     }
 
     /** The password goes to the server with the call alone: it is never saved with the form. */

@@ -1,0 +1,31 @@
+"""From an address to the servers of its provider: what is known, and who knows it.
+
+Plain Python: no Odoo import, no database. What is found is a guess of somebody else's; whoever
+asks tries it before anything is kept, and says where it comes from.
+
+    >>> finding = find("kim@example.com", presets=[Preset("ours", domains={"example.com"})])
+    >>> finding.found.source, finding.found.where, finding.found.preset
+    ('domain', 'example.com', 'ours')
+"""
+
+from .autoconfig import NotAutoconfig, read_autoconfig
+from .find import SECONDS, Finding, Found, Preset, Refused, find
+from .network import Elsewhere, Network, is_inside, tls_context
+from .servers import MailServer, Servers
+
+__all__ = [
+    "SECONDS",
+    "Elsewhere",
+    "Finding",
+    "Found",
+    "MailServer",
+    "Network",
+    "NotAutoconfig",
+    "Preset",
+    "Refused",
+    "Servers",
+    "find",
+    "is_inside",
+    "read_autoconfig",
+    "tls_context",
+]

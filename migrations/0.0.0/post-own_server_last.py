@@ -1,0 +1,13 @@
+"""At each upgrade: the preset that stands for all others comes last, as in new databases."""
+
+
+def migrate(cr, version):
+    """Move it behind the others, unless somebody has moved it himself."""
+    cr.execute(
+        """
+        UPDATE mail_provider SET sequence = 99
+         WHERE sequence = 7 AND id IN (
+               SELECT res_id FROM ir_model_data
+                WHERE module = 'mail_company_routing' AND name = 'mail_provider_own')
+        """
+    )

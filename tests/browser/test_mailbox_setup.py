@@ -1,0 +1,165 @@
+"""Set Up a Mailbox in a real browser: two fields, few clicks, in both languages."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from dev.browser import chromium
+from dev.odoo import database
+from dev.odoo.web import Client, serving
+from dev.provider import Provider
+from dev.shared import MODULES
+
+LANGUAGES = ("en_US", "zh_CN")
+EMAIL = "kevin@ohm-known.com"
+#: nothing else in a log looks like it
+PASSWORD = "Rv8-pL2-mQ5"
+#: where pictures go, if anywhere
+PICTURES = os.environ.get("MAILBOX_PICTURES")
+
+#: counts what a person does
+COUNT = """
+window.clicks = 0; window.fields = new Set();
+document.addEventListener("click", (event) => { if (event.isTrusted) window.clicks++; }, true);
+document.addEventListener("input", (event) => window.fields.add(event.target.id), true);
+"""
+
+
+@pytest.fixture(scope="module")
+def served(request):
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+    with (
+        capture.global_and_fixture_disabled(),
+        database(MODULES) as name,
+        serving(name) as server,
+    ):
+        yield name, server
+
+
+@pytest.fixture
+def admin(served):
+    name, server = served
+    return Client(server.address, name, "admin")
+
+
+@pytest.fixture(params=LANGUAGES)
+def lang(request, admin):
+    find = {"context": {"active_test": False}}
+    languages = admin.call("res.lang", "search", [["code", "=", request.param]], **find)
+    wizard = admin.call("base.language.install", "create", {"lang_ids": [[6, 0, languages]]})
+    admin.call("base.language.install", "lang_install", [wizard])
+    users = admin.call("res.users", "search", [["login", "=", "admin"]])
+    admin.call("res.users", "write", users, {"lang": request.param})
+    return request.param
+
+
+@pytest.fixture
+def provider(admin):
+    with Provider({EMAIL: PASSWORD}, "tencent", imap=True, tls="ssl") as running:
+        values = {
+            "name": "Known",
+            "email_domains": EMAIL.partition("@")[2],
+            "smtp_host": running.smtp_host,
+            "smtp_port": running.smtp_port,
+            "imap_host": running.imap_host,
+            "imap_port": running.imap_port,
+            "restricted": True,
+        }
+        found = admin.call("mail.provider", "create", values)
+        yield running
+        admin.call("mail.provider", "unlink", [found])
+
+
+def picture(browser, name, lang):
+    """Keep what is seen, on a desk and on a phone."""
+    if not PICTURES:
+        return
+    Path(PICTURES).mkdir(exist_ok=True)
+    for width in (1366, 390):
+        browser.page.set_viewport_size({"width": width, "height": 1000})
+        browser.page.wait_for_timeout(400)
+        browser.page.screenshot(path=Path(PICTURES) / f"{name}_{lang}_{width}.png")
+    browser.page.set_viewport_size({"width": 1366, "height": 900})
+
+
+def fill(browser, field, text):
+    box = browser.page.locator(f".modal [name={field}] input").first
+    box.click()
+    box.fill(text)
+
+
+def settings(browser, server):
+    browser.open(f"{server.address}/web#action=base_setup.action_general_configuration")
+    browser.wait("document.querySelector('#mail_mailbox_setup button')", "General Settings")
+
+
+def test_a_known_provider_takes_five_clicks_and_two_fields(served, admin, provider, lang):
+    _name, server = served
+    with chromium(viewport={"width": 1366, "height": 900}) as browser:
+        browser.be(admin)
+        settings(browser, server)
+        browser.page.evaluate(COUNT)
+        browser.click("#mail_mailbox_setup button")
+        fill(browser, "email", EMAIL)
+        fill(browser, "password", PASSWORD)
+        browser.wait(
+            "document.querySelector('.modal [name=found_by]')?.textContent.includes('ohm-known')",
+            "where the provider is known from",
+        )
+        picture(browser, "known", lang)
+        browser.click(".modal button[name=action_setup]")
+        browser.wait("document.querySelector('.modal .alert-success')", "that it works")
+        clicks, fields = browser.page.evaluate("[window.clicks, window.fields.size]")
+        picture(browser, "works", lang)
+        assert clicks <= 5, clicks
+        assert fields == 2
+        settings(browser, server)
+        browser.wait("document.querySelector('[name=catch_all_note]')", "what they still decide")
+        browser.page.locator("#mail_alias_domain").scroll_into_view_if_needed()
+        picture(browser, "settings", lang)
+        assert not browser.complaints, browser.complaints
+    assert PASSWORD not in server.log.read_text()
+
+
+def test_office_365_says_what_it_needs(served, admin, lang):
+    _name, server = served
+    with chromium(viewport={"width": 1366, "height": 900}) as browser:
+        browser.be(admin)
+        settings(browser, server)
+        browser.click("#mail_mailbox_setup button")
+        fill(browser, "email", "kevin@outlook.com")
+        browser.wait(
+            "document.querySelector('.modal [name=oauth_redirect_uri]')?.textContent"
+            ".includes('/microsoft_outlook/confirm')",
+            "the redirect URI",
+        )
+        picture(browser, "office", lang)
+        # an address of somebody else, in vain
+        fill(browser, "email", "kevin@nobody.invalid")
+        browser.wait(
+            "document.querySelector('.modal [name=found_by]')?.textContent.includes('nobody')",
+            "that nothing is known",
+        )
+        picture(browser, "unknown", lang)
+        assert not browser.complaints, browser.complaints
+
+
+def test_from_a_company_that_is_not_saved_yet(served, admin, lang):
+    _name, server = served
+    with chromium(viewport={"width": 1366, "height": 900}) as browser:
+        browser.be(admin)
+        browser.open(
+            f"{server.address}/web#model=res.company&view_type=form&action=base.action_res_company_form"
+        )
+        company = f"Ohm {lang}"
+        browser.page.locator("[name=name] input").first.fill(company)
+        browser.click(".o_notebook_headers a[name=email_routing]")
+        assert not browser.page.locator("[name=routing_warning]:visible").count()
+        browser.click("button[name=action_set_up_mailbox]")
+        browser.wait("document.querySelector('.modal [name=email] input')", "the wizard")
+        assert admin.call("res.company", "search_count", [["name", "=", company]]) == 1
+        shown = browser.page.locator(".modal [name=company_id] input").first.input_value()
+        assert shown == company
+        picture(browser, "company", lang)
+        assert not browser.complaints, browser.complaints

@@ -1,0 +1,182 @@
+"""Office 365 to the end: consent, both servers, a trial by XOAUTH2 on both."""
+
+import tempfile
+from pathlib import Path
+from unittest.mock import patch
+
+from odoo.exceptions import RedirectWarning
+from odoo.tests import HttpCase, tagged
+
+from ..dev.provider.tls import write_certificates
+from .common import MailRoutingCase
+from .oauth import Door, ImapDoor, SmtpDoor, TokenEndpoint
+
+
+@tagged("post_install", "-at_install")
+class TestMailboxOAuth(MailRoutingCase, HttpCase):
+    def setUp(self):
+        super().setUp()
+        self.at = self.provider({"kevin@odoomommy.com": "inner"}, "office365", imap=True)
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        shown, self.trusted = write_certificates(Path(folder.name))
+        self.endpoint = TokenEndpoint()
+        self.addCleanup(self.endpoint.close)
+        smtp = self.door(SmtpDoor, (self.at.smtp_host, self.at.smtp_port), shown)
+        imap = self.door(ImapDoor, (self.at.imap_host, self.at.imap_port), shown)
+        self.office = self.env.ref("mail_company_routing.mail_provider_outlook")
+        self.office.write(
+            {
+                "smtp_host": "127.0.0.1",
+                "smtp_port": smtp.port,
+                "imap_host": "127.0.0.1",
+                "imap_port": imap.port,
+            }
+        )
+        self.env["ir.config_parameter"].set_param(
+            "microsoft_outlook.endpoint", self.endpoint.address
+        )
+
+    def door(self, session, behind, certificate):
+        door = Door(session, self.endpoint, behind, "inner", certificate)
+        self.addCleanup(door.close)
+        return door
+
+    def wizard(self, **values):
+        return self.env["mail.mailbox.setup"].create(
+            {"email": "kevin@odoomommy.com", "provider_id": self.office.id, **values}
+        )
+
+    def configured(self, **values):
+        return self.wizard(
+            oauth_client_id="the-app", oauth_client_secret=self.endpoint.secret, **values
+        )
+
+    def come_back(self, action):
+        """Do in the browser what the administrator does at Microsoft's; give where it leads."""
+        led = self.endpoint.consent(action["url"])
+        self.authenticate("admin", "admin")
+        response = self.url_open(
+            "/microsoft_outlook/confirm?" + self.query(led), allow_redirects=False
+        )
+        self.assertIn(response.status_code, (302, 303), response.text)
+        return response.headers["Location"]
+
+    @staticmethod
+    def query(values):
+        from urllib.parse import urlencode
+
+        return urlencode(values)
+
+    def admins(self, **values):
+        """Give a wizard that the administrator of the browser has opened."""
+        admin = self.env.ref("base.user_admin")
+        return (
+            self.configured(**values)
+            .browse()
+            .with_user(admin)
+            .create({"email": "kevin@odoomommy.com", "provider_id": self.office.id, **values})
+        )
+
+    def test_without_credentials_it_says_what_to_do(self):
+        wizard = self.wizard()
+        self.assertEqual(wizard.oauth_state, "unconfigured")
+        self.assertTrue(wizard.oauth_redirect_uri.endswith("/microsoft_outlook/confirm"))
+        self.assertTrue(wizard.oauth_redirect_uri.startswith(wizard.get_base_url()))
+        with self.assertRaises(RedirectWarning):
+            wizard.action_setup()
+        self.assertFalse(
+            self.env["ir.mail_server"]
+            .with_context(active_test=False)
+            .search([("smtp_user", "=", "kevin@odoomommy.com")])
+        )
+
+    def test_credentials_go_where_odoos_own_settings_keep_them(self):
+        wizard = self.configured()
+        self.assertEqual(wizard.oauth_state, "ready")
+        get_param = self.env["ir.config_parameter"].get_param
+        self.assertEqual(get_param("microsoft_outlook_client_id"), "the-app")
+        self.assertEqual(get_param("microsoft_outlook_client_secret"), "the-secret")
+        self.assertFalse(wizard.oauth_client_secret)
+        self.env.cr.execute("SELECT * FROM mail_mailbox_setup WHERE id = %s", [wizard.id])
+        self.assertNotIn("the-secret", str(self.env.cr.dictfetchall()))
+
+    def test_from_an_address_to_a_mailbox_that_works(self):
+        wizard = self.admins()
+        action = wizard.action_setup()
+        self.assertEqual((action["type"], action["target"]), ("ir.actions.act_url", "self"))
+        self.assertFalse(self.env["ir.mail_server"].search([]), "active before it was tried")
+        location = self.come_back(action)
+        self.assertIn(f"id={wizard.id}&model=mail.mailbox.setup", location)
+        wizard.invalidate_recordset()
+        self.assertEqual(wizard.oauth_state, "connected")
+        wizard.action_setup()
+        self.assertTrue(wizard.succeeded, wizard.result)
+        outgoing = self.env["ir.mail_server"].search([])
+        self.assertEqual(outgoing.smtp_authentication, "outlook")
+        incoming = self.env["fetchmail.server"].search([("user", "=", "kevin@odoomommy.com")])
+        self.assertEqual((incoming.server_type, incoming.state), ("outlook", "done"))
+        for secret in ("access-", "refresh-", "the-secret"):
+            self.assertNotIn(secret, wizard.result)
+        # and real mail goes its way
+        self.at.clear()
+        self.post()
+        mail = self.one_mail(self.at)
+        self.assertLeavesAsLogin(mail)
+        self.answer(self.at, mail)
+        self.fetch()
+        answer = self.document.message_ids[0]
+        self.assertIn("customer@example.net", answer.email_from)
+
+    def test_a_company_of_its_own(self):
+        """By company, from one that is not ticked."""
+        other = self.env["res.company"].create({"name": "Ohm Two"})
+        admin = self.env.ref("base.user_admin")
+        admin.company_ids += other
+        wizard = self.admins(company_id=other.id).with_context(
+            allowed_company_ids=admin.company_id.ids
+        )
+        self.come_back(wizard.action_setup())
+        wizard.invalidate_recordset()
+        wizard.action_setup()
+        self.assertTrue(wizard.succeeded, wizard.result)
+        outgoing = self.env["ir.mail_server"].search([])
+        self.assertEqual(outgoing.company_id, other)
+        self.assertTrue(other.mail_server_by_domain)
+
+    def test_a_consent_that_does_not_reach_far_enough(self):
+        """Consent to sending alone: the trial says so, and nothing is active."""
+        wizard = self.admins()
+        action = wizard.action_setup()
+        led = self.endpoint.consent(action["url"])
+        self.endpoint.codes[led["code"]].discard("https://outlook.office.com/IMAP.AccessAsUser.All")
+        with patch.object(self.endpoint, "consent", lambda _uri: led):
+            self.come_back(action)
+        wizard.invalidate_recordset()
+        wizard.action_setup()
+        self.assertFalse(wizard.succeeded)
+        self.assertIn("AADSTS65001", wizard.result)
+        self.assertFalse(self.env["ir.mail_server"].search([]))
+
+    def test_a_password_server_is_followed_by_one_that_logs_in_by_oauth(self):
+        former = self.mail_server(
+            self.at, smtp_host="127.0.0.1", password="old", sender_policy="login"
+        )
+        former.write({"smtp_port": self.office.smtp_port})
+        wizard = self.admins()
+        self.come_back(wizard.action_setup())
+        self.assertTrue(former.active)
+        wizard.invalidate_recordset()
+        wizard.action_setup()
+        self.assertTrue(wizard.succeeded, wizard.result)
+        self.assertFalse(former.active)
+        self.assertEqual(len(self.env["ir.mail_server"].search([])), 1)
+
+    def test_nobody_else_is_led_here(self):
+        wizard = self.admins()
+        action = wizard.action_setup()
+        state = self.endpoint.consent(action["url"])["state"]
+        Setup = self.env["mail.mailbox.setup"]
+        self.assertFalse(Setup.with_user(self.lingsha)._way_back(state))
+        for told in ("", "{", "[]", '{"model": "res.users", "id": 1}', '{"id": "1 OR 1"}', None):
+            self.assertFalse(Setup._way_back(told))
