@@ -430,17 +430,22 @@ class MailLane(models.Model):
         mail_ids = turn.left_in_flight
         if not mail_ids:
             return
-        with contextlib.ExitStack() as stack:
-            env = self.env
-            if self._commits():
-                cr = stack.enter_context(env.registry.cursor())
-                env = api.Environment(cr, SUPERUSER_ID, {})
-            mails = (
-                env["mail.mail"].sudo().search([("id", "in", mail_ids), ("state", "=", "outgoing")])
-            )
-            for mail in mails:
-                _logger.warning("Mail %s may have arrived: its process was killed", mail.id)
-                mail._fail_killed(turn.server_id)
+        try:
+            with contextlib.ExitStack() as stack:
+                env = self.env
+                if self._commits():
+                    cr = stack.enter_context(env.registry.cursor())
+                    env = api.Environment(cr, SUPERUSER_ID, {})
+                domain = [("id", "in", mail_ids), ("state", "=", "outgoing")]
+                for mail in env["mail.mail"].sudo().search(domain):
+                    _logger.warning("Mail %s may have arrived: its process was killed", mail.id)
+                    mail._fail_killed(turn.server_id)
+        except Exception:
+            if not self._commits():
+                raise
+            # nobody sends what is in flight, so it can wait for the next turn
+            _logger.exception("Mails %s may have arrived, but are not marked so", mail_ids)
+            return
         turn.forget_left_in_flight()
 
     @api.model
