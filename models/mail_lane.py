@@ -127,7 +127,6 @@ class Turn:
         ) = self.cr.fetchone()
         self.usage = Usage.read(json.loads(usage) if usage else None)
         self.limits = Limits(per_minute or 0, per_day or 0)
-        self._commit()
 
     @property
     def is_own(self):
@@ -136,10 +135,6 @@ class Turn:
 
     def _execute(self, query, params):
         self.cr.execute(query, params)
-
-    def _commit(self):
-        if self.is_own:
-            self.cr.commit()  # pylint: disable=invalid-commit
 
     def _pause(self, until, reason):
         """Keep until when the server pauses, and why."""
@@ -155,7 +150,6 @@ class Turn:
             """,
             [until, reason, self.failures, self.failing_since, self.is_slow, self.server_id],
         )
-        self._commit()
         self.lanes._forget_server()
 
     # ------------------------------------------------------------
@@ -226,7 +220,6 @@ class Turn:
             "UPDATE mail_lane SET in_flight = %s, usage = %s WHERE server_id = %s",
             [self.handed_over, json.dumps(self.usage.keep()), self.server_id],
         )
-        self._commit()
 
     def know(self, mail_id):
         """Tell that it is known of a mail what the server has taken: it may be given it again."""
@@ -258,20 +251,16 @@ class Turn:
         self._execute(
             "UPDATE mail_lane SET in_flight = NULL WHERE server_id = %s", [self.server_id]
         )
-        self._commit()
 
     def release(self):
         """Let others have their turn."""
         try:
             if self.cr.closed:
                 return
-            if self.is_own:
-                self.cr.rollback()
             if self.has_written:
                 self._settle_in_flight()
             self._execute("SELECT pg_advisory_unlock(%s, %s)", [_SESSION_AT, self.server_id])
-            self._commit()
-        finally:
+            finally:
             if self.is_own:
                 self.cr.close()
 
@@ -393,7 +382,12 @@ class MailLane(models.Model):
             return kept[server_id], False
         # as superuser, whoever sends
         lanes = self.sudo()
-        cr = self.env.registry.cursor() if self._commits() else self.env.cr
+        cr = self.env.cr
+        if self._commits():
+            cr = self.env.registry.cursor()
+            # each statement for itself, which sees what others have committed by then; the next
+            # one who gets the connection from the pool has Odoo's isolation again
+            cr._cnx.autocommit = True
         try:
             cr.execute("SELECT pg_try_advisory_lock(%s, %s)", [_SESSION_AT, server_id])
             if cr.fetchone()[0]:
@@ -401,7 +395,6 @@ class MailLane(models.Model):
         except BaseException:
             with contextlib.suppress(psycopg2.Error):
                 if cr is not self.env.cr:
-                    cr.rollback()
                     cr.execute("SELECT pg_advisory_unlock(%s, %s)", [_SESSION_AT, server_id])
                     cr.close()
             raise
