@@ -260,7 +260,7 @@ class Turn:
             if self.has_written:
                 self._settle_in_flight()
             self._execute("SELECT pg_advisory_unlock(%s, %s)", [_SESSION_AT, self.server_id])
-            finally:
+        finally:
             if self.is_own:
                 self.cr.close()
 
