@@ -57,7 +57,7 @@ class IrMailServer(models.Model):
             lane = lanes.get(server._origin.id)
             if not lane:
                 continue
-            usage = Usage.read(json.loads(lane["usage"]) if lane["usage"] else None)
+            usage = Usage.from_kept(json.loads(lane["usage"]) if lane["usage"] else None)
             pauses = lane["paused_until"] and lane["paused_until"] > now
             server.update(
                 {

@@ -125,7 +125,7 @@ class Turn:
             per_minute,
             per_day,
         ) = self.cr.fetchone()
-        self.usage = Usage.read(json.loads(usage) if usage else None)
+        self.usage = Usage.from_kept(json.loads(usage) if usage else None)
         self.limits = Limits(per_minute or 0, per_day or 0)
 
     @property

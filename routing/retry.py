@@ -192,7 +192,7 @@ class Usage:
     day: tuple = ()
 
     @classmethod
-    def read(cls, kept) -> "Usage":
+    def from_kept(cls, kept) -> "Usage":
         """Read what :meth:`keep` gave; nothing: nothing was sent."""
         kept = kept or {}
         return cls(*(tuple(tuple(slot) for slot in kept.get(name, ())) for name in ("m", "d")))

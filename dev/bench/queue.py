@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import multiprocessing
 import subprocess
 import threading
@@ -93,17 +94,14 @@ class Relay:
                         writer.write(data)
 
         handing = asyncio.ensure_future(hand_on())
-        try:
+        with contextlib.suppress(ConnectionError):
             while data := await reader.read(65536):
                 words = data.lower()
                 if outgoing and self.hangs and (b"data\r\n" in words or b"bdat " in words):
                     state["hung"] = True
                 waiting.append((loop.time() + self.delay / 2, data))
                 come.set()
-        except ConnectionError:
-            pass
-        finally:
-            handing.cancel()
+        handing.cancel()
 
 
 def serve_far_end(connection: Connection) -> None:

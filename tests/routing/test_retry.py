@@ -111,7 +111,7 @@ def test_no_span_of_time_has_more_than_the_limit(limits, steps):
         assert free >= now
         assert usage.free_at(limits, free, mails) == free, "what is promised holds"
         now = free
-        usage = Usage.read(usage.add(now, mails).keep())
+        usage = Usage.from_kept(usage.add(now, mails).keep())
         sent.append((now, mails))
         for limit, span in ((limits.per_minute, 60), (limits.per_day, 24 * 3600)):
             within = [count for at, count in sent if now - at < timedelta(seconds=span)]
