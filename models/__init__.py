@@ -6,6 +6,8 @@ from . import (
     mail_sent_route,
     base,
     mail_alias_domain,
+    mail_alias,
+    mail_alias_mixin,
     fetchmail_server,
     ir_config_parameter,
     ir_http,

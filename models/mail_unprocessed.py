@@ -124,8 +124,8 @@ class MailUnprocessed(models.Model):
             words = _storable(str(error))
         elif isinstance(error, ValueError) and "No possible route" in words:
             words = _(
-                "Nobody in Odoo reads the address it was sent to: no alias has this name, the mail"
-                " answers no message, and its incoming server creates no records.\n%s",
+                "Nobody in Odoo reads the address it was sent to: no alias has this address, the"
+                " mail answers no message, and its incoming server creates no records.\n%s",
                 words,
             )
         elif isinstance(error, ValueError) and "NUL" in words:

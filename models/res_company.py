@@ -79,6 +79,10 @@ class ResCompany(models.Model):
         help="The Reply-To address of that mail, where the document has no address of its own",
     )
     routing_warning = fields.Char(compute="_compute_routing_warning")
+    aliases_elsewhere = fields.Char(
+        compute="_compute_aliases_elsewhere",
+        help="Its aliases that are not in its Email Domain",
+    )
 
     @api.depends("name", "alias_domain_id.bounce_email")
     def _compute_bounce(self):
@@ -165,6 +169,52 @@ class ResCompany(models.Model):
                 )
             else:
                 company.routing_warning = False
+
+    @api.depends("alias_domain_id")
+    @api.depends_context("uid")
+    def _compute_aliases_elsewhere(self):
+        shown = self.env.su or self.env.user._is_system()
+        for company in self:
+            aliases = shown and company._origin._aliases_elsewhere(company.alias_domain_id)
+            company.aliases_elsewhere = (
+                _(
+                    "Aliases outside its Email Domain (%(count)s): %(aliases)s",
+                    count=len(aliases),
+                    aliases=", ".join(alias.display_name for alias in aliases[:5])
+                    + (" …" if len(aliases) > 5 else ""),
+                )
+                if aliases
+                else False
+            )
+
+    def _aliases_elsewhere(self, domain):
+        """Give the aliases of this company's records that are in no, or another, domain.
+
+        Those of records without a company count where there is no other company.
+
+        :param domain: ``mail.alias.domain``; an empty one: the general domain
+        """
+        aliases = self.env["mail.alias"].sudo()
+        if not self or not aliases._may_have_domains():
+            return aliases
+        found = aliases.search(
+            [("alias_name", "!=", False), ("alias_domain_id", "!=", domain._origin.id)]
+        )
+        owners = found._owners()
+        alone = self.sudo().with_context(active_test=False).search_count([]) == 1
+        return found.filtered(lambda alias: owners[alias] == self or alone and not owners[alias])
+
+    def action_move_aliases(self):
+        """Offer to give the company's aliases its Email Domain, and say what changes."""
+        self.ensure_one()
+        action = self.env["ir.actions.act_window"]._for_xml_id(
+            "mail_company_routing.action_mail_alias_move"
+        )
+        context = {
+            "default_company_id": self.id,
+            "default_alias_domain_id": self.alias_domain_id.id,
+        }
+        return {**action, "context": context}
 
     def action_set_up_mailbox(self):
         """Set a mailbox of this company up; the form saves it first."""

@@ -1,6 +1,10 @@
 from . import (
     test_adversary,
+    test_alias,
     test_alias_domain,
+    test_alias_queries,
+    test_alias_random,
+    test_alias_uninstall,
     test_catch_all,
     test_checkup,
     test_checkup_dns,

@@ -1,3 +1,4 @@
+from . import mail_alias_move
 from . import mail_checkup
 from . import mail_checkup_dns
 from . import mail_compose_message

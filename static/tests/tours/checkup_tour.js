@@ -29,7 +29,7 @@ tour.register("mail_company_routing.checkup", {test: true}, [
     },
     {
         content: "It is there to be copied",
-        trigger: ".modal [name=record_paste]:contains(v=spf1 include:spf.mail.qq.com)",
+        trigger: ".modal [name=record_paste]:contains(spf.mail.qq.com)",
         run() {},
     },
     {
