@@ -254,15 +254,22 @@ class Turn:
 
     def release(self):
         """Let others have their turn."""
+        if self.cr.closed:
+            return
         try:
-            if self.cr.closed:
-                return
             if self.has_written:
                 self._settle_in_flight()
             self._execute("SELECT pg_advisory_unlock(%s, %s)", [_SESSION_AT, self.server_id])
+        except psycopg2.Error:
+            if not self.is_own:
+                raise
+            # the lock must not stay with a connection that goes back to the pool
+            _logger.warning("The turn at server %s ends with its connection", self.server_id)
+            self.cr._cnx.close()
         finally:
             if self.is_own:
-                self.cr.close()
+                with contextlib.suppress(psycopg2.Error):
+                    self.cr.close()
 
     def _settle_in_flight(self):
         """Forget the mails whose fate is known: those that do not wait any more."""
