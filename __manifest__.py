@@ -30,6 +30,7 @@
         "views/res_config_settings_views.xml",
         "data/mail_provider_data.xml",
         "data/ir_actions_todo_data.xml",
+        "data/ir_cron_data.xml",
     ],
     "uninstall_hook": "uninstall_hook",
     "images": ["static/description/route_explain.png"],

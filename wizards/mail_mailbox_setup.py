@@ -522,7 +522,9 @@ class MailMailboxSetup(models.TransientModel):
         if outgoing:
             outgoing.write(self._outgoing_values())
         else:
-            outgoing = outgoing.create({"name": self.email, **self._outgoing_values()})
+            limits = {name: self.provider_id[name] for name in ("max_per_minute", "max_per_day")}
+            values = {"name": self.email, **limits, **self._outgoing_values()}
+            outgoing = outgoing.create(values)
         if not self.oauth_module:
             self._fill_in(outgoing, "smtp_pass", password)
         incoming = self._make_incoming(password)
