@@ -202,7 +202,7 @@ class MailMail(models.Model):
                 self._send_in(present, send, auto_commit, raise_exception)
             else:
                 # settings have changed since the mail was sorted: another turn, another session
-                self._wait_for(server_id)
+                lanes._line_up(self, server_id)
                 lanes._wake()
             return
         rank = ORDINARY if auto_commit else URGENT
