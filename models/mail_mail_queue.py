@@ -108,7 +108,7 @@ class MailMail(models.Model):
             sentences[mail_id] = _(
                 "Waiting, next try at %(time)s, because: %(reason)s",
                 time=self._time_of_day(until, now),
-                reason=(reason or "").partition("\n")[0],
+                reason=_without_cure(reason or ""),
             )
         return sentences
 
@@ -372,3 +372,14 @@ class MailMail(models.Model):
         mail._postprocess_sent_message(
             success_pids=[], failure_reason=reason, failure_type="unknown"
         )
+
+
+def _without_cure(reason):
+    """Give who said what: what helps stands on the lines below, and is not needed while it waits.
+
+    The provider's words have a line of their own, behind a colon.
+    """
+    who, _break, words = reason.partition("\n")
+    if not who.endswith((":", "：")):
+        return who
+    return f"{who} {words.partition(chr(10))[0]}"
