@@ -73,7 +73,12 @@ def make_plan():
         for company in user.company_ids
         if user.with_company(company).alias_domain_id
     ]
+    aliases = {
+        alias.id: [alias.alias_name, alias.alias_domain_id.name, alias.alias_incoming_local]
+        for alias in env["mail.alias"].search([("alias_name", "!=", False)])
+    }
     return {
+        "aliases": aliases,
         "general": general,
         "domains": domains,
         "companies": companies,
@@ -215,19 +220,38 @@ def apply_servers(plan):
 
 
 def apply_aliases(plan, domains):
-    """Put every alias into its owner's company's domain."""
+    """Give every alias back its name and domain; one that had none gets its owner's company's.
+
+    Uninstalling the addon renames what has the name of another alias.
+    """
     general = domains.get(plan["general"], env["mail.alias.domain"])
-    for alias in env["mail.alias"].search([]):
-        company = env["res.company"]
-        for model, id_ in (
-            (alias.alias_parent_model_id.model, alias.alias_parent_thread_id),
-            (alias.alias_model_id.model, alias.alias_force_thread_id),
-        ):
-            if id_ and model in env and "company_id" in env[model]:
-                company = company or env[model].browse(id_).exists().company_id
-        domain = company.alias_domain_id or general or env.company.alias_domain_id
+    known = {int(id_): facts for id_, facts in plan.get("aliases", {}).items()}
+    aliases = env["mail.alias"].search([])
+    # those that have a domain first: they only take what is their own
+    for alias in aliases.sorted(lambda alias: not known.get(alias.id, [None, None])[1]):
+        name, domain_name, local = known.get(alias.id, (alias.alias_name, None, None))
+        domain = domains.get(domain_name) or owners_domain(alias, general)
+        values = {}
+        if name != alias.alias_name:
+            values["alias_name"] = name
         if domain and alias.alias_domain_id != domain:
-            attempt(alias.display_name, alias, {"alias_domain_id": domain.id})
+            values["alias_domain_id"] = domain.id
+        if local is not None and alias.alias_incoming_local != local:
+            values["alias_incoming_local"] = local
+        if values:
+            attempt(alias.display_name, alias, values)
+
+
+def owners_domain(alias, general):
+    """Return the Email Domain of the company of the record that has an alias."""
+    company = env["res.company"]
+    for model, id_ in (
+        (alias.alias_parent_model_id.model, alias.alias_parent_thread_id),
+        (alias.alias_model_id.model, alias.alias_force_thread_id),
+    ):
+        if id_ and model in env and "company_id" in env[model]:
+            company = company or env[model].browse(id_).exists().company_id
+    return company.alias_domain_id or general or env.company.alias_domain_id
 
 
 def after():
@@ -238,6 +262,9 @@ def after():
     # A second domain of the same name is allowed from 17 on
     env.cr.execute("ALTER TABLE mail_alias_domain DROP CONSTRAINT IF EXISTS"
                    " mail_alias_domain_name_uniq")  # fmt: skip
+    # So is one name in several domains, which an index guards
+    env.cr.execute("ALTER TABLE mail_alias DROP CONSTRAINT IF EXISTS"
+                   " mail_alias_alias_unique")  # fmt: skip
     domains = apply_domains(plan)
     apply_companies(plan, domains)
     apply_servers(plan)

@@ -1,10 +1,17 @@
 import dataclasses
+import re
 from functools import lru_cache
 
-from odoo import api, models
+from lxml import etree
+
+from odoo import _, api, models
 from odoo.tools import formataddr
 
 from ..routing import Draft, decide_reply_to, parse_mailbox
+
+#: conditions of native's forms: there is no general domain, there is one
+_NO_DOMAIN = re.compile(r"""\(\s*['"]alias_domain['"]\s*,\s*['"]=['"]\s*,\s*False\s*\)""")
+_SOME_DOMAIN = re.compile(r"""\(\s*['"]alias_domain['"]\s*,\s*['"]!=['"]\s*,\s*False\s*\)""")
 
 
 class Base(models.AbstractModel):
@@ -83,7 +90,10 @@ class Base(models.AbstractModel):
         return result
 
     def _mail_document_aliases(self):
-        """Give record id -> the local part of the document's own alias (a project's, a team's)."""
+        """Give record id -> the document's own alias (a project's, a team's).
+
+        It is a local part, or a whole address where the alias has a domain.
+        """
         if not self:
             return {}
         aliases = (
@@ -99,5 +109,99 @@ class Base(models.AbstractModel):
         )
         names = {}
         for alias in aliases:
-            names.setdefault(alias.alias_parent_thread_id, alias.alias_name)
+            name = alias.alias_full_name if alias.alias_domain_id else alias.alias_name
+            names.setdefault(alias.alias_parent_thread_id, name)
         return names
+
+    # ------------------------------------------------------------
+    # Aliases in forms
+    # ------------------------------------------------------------
+
+    def _compute_field_value(self, field):
+        """Print an alias with its own domain also where a model computes ``alias_domain`` itself.
+
+        An app's journal does. Where the alias is inherited, that field is the alias's own.
+        """
+        super()._compute_field_value(field)
+        if field.name != "alias_domain" or self._name == "mail.alias" or field.related:
+            return
+        alias_field = self._fields.get("alias_id")
+        if alias_field is None or alias_field.comodel_name != "mail.alias":
+            return
+        if self.env["mail.alias"]._may_have_domains():
+            for record in self:
+                # sudo: the address of an alias is no secret to those who may read the record
+                alias = record.sudo().alias_id
+                if alias.alias_domain_id:
+                    record.alias_domain = alias.alias_domain
+
+    @api.model
+    def _get_view_cache_key(self, view_id=None, view_type="form", **options):
+        """Keep the forms apart in which a domain can be chosen."""
+        key = super()._get_view_cache_key(view_id, view_type, **options)
+        return (*key, self._general_domain()) if self._shows_alias(view_type) else key
+
+    @api.model
+    def _get_view(self, view_id=None, view_type="form", **options):
+        """Let every form that prints ``alias_name@alias_domain`` choose the domain.
+
+        One mechanism for all apps, those that are not known here too. While there is no domain to
+        choose, the form is native's.
+        """
+        arch, view = super()._get_view(view_id, view_type, **options)
+        if self._shows_alias(view_type):
+            for node in arch.xpath(
+                "//field[@name='alias_name']/following-sibling::field[@name='alias_domain']"
+                "[not(@invisible)]"
+            ):
+                let_choose_domain(node, self._general_domain() or _("domain"))
+            for node in arch.xpath("//*[contains(@attrs, 'alias_domain')]"):
+                node.set("attrs", with_domains(node.get("attrs")))
+        return arch, view
+
+    @api.model
+    def _general_domain(self):
+        return self.env["mail.routing"]._get_facts().settings.catchall_domain
+
+    @api.model
+    def _shows_alias(self, view_type):
+        """Tell whether forms of this model show an alias that can have a domain."""
+        return (
+            view_type == "form"
+            and "alias_domain" in self._fields
+            and "alias_domain_id" in self._fields
+            and self.env["mail.alias"]._may_have_domains()
+        )
+
+
+def let_choose_domain(node, placeholder):
+    """Put the choice of a domain in the place of the one that is printed, behind the name.
+
+    :param node: ``<field name="alias_domain"/>``; it stays, for the conditions that name it
+    :param placeholder: what an alias without a domain shows there
+    """
+    choice = etree.Element(
+        "field",
+        {
+            "name": "alias_domain_id",
+            "class": "oe_inline",
+            "placeholder": placeholder,
+            "options": "{'no_create': True, 'no_open': True}",
+        },
+    )
+    node.set("invisible", "1")
+    node.addnext(choice)  # its tail is behind the choice then
+    name = node.getprevious()
+    if name is None or name.get("name") != "alias_name":
+        return
+    # one line, whatever the width
+    address = etree.Element("span", {"class": "d-inline-flex align-items-baseline mw-100"})
+    name.addprevious(address)
+    address.tail, choice.tail = choice.tail, None
+    address.extend([name, node, choice])  # the @ is the name's tail
+
+
+def with_domains(attrs):
+    """Give the conditions of a view where there is a domain to choose, the general one or not."""
+    attrs = _NO_DOMAIN.sub("(0, '=', 1)", attrs)
+    return _SOME_DOMAIN.sub("(1, '=', 1)", attrs)

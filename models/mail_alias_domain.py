@@ -12,7 +12,7 @@ class MailAliasDomain(models.Model):
 
     _name = "mail.alias.domain"
     _inherit = ["mail.routing.fact"]
-    _description = "Email Domain"
+    _description = "Alias Domain"
     _order = "sequence, id"
 
     _routing_fields = frozenset(
@@ -141,6 +141,20 @@ class MailAliasDomain(models.Model):
                             alias=alias,
                         )
                     )
+            taken = domain._aliases().filtered(
+                lambda alias, domain=domain: (
+                    alias.alias_name
+                    in ((domain.catchall_alias or "").lower(), (domain.bounce_alias or "").lower())
+                )
+            )
+            if taken:
+                raise ValidationError(
+                    _(
+                        "%(address)s is an alias already, which makes records of its mail. Rename"
+                        " the alias first, or choose another name here.",
+                        address=taken[0].alias_full_name,
+                    )
+                )
             if domain.bounce_alias and domain.bounce_alias == domain.catchall_alias:
                 raise ValidationError(
                     _(
@@ -186,9 +200,29 @@ class MailAliasDomain(models.Model):
         vals = self._with_ascii_name(vals)
         if vals.get("active") is False:
             self._check_unused()
+            self._leave_nameless_aliases()
         if "name" in vals:
             self._check_free([vals["name"]] * len(self))
         return super().write(vals)
+
+    def unlink(self):
+        self._leave_nameless_aliases()
+        return super().unlink()
+
+    def _aliases(self):
+        """Give the aliases of these domains that have a name."""
+        return (
+            self.env["mail.alias"]
+            .sudo()
+            .search([("alias_domain_id", "in", self.ids), ("alias_name", "!=", False)])
+        )
+
+    def _leave_nameless_aliases(self):
+        """Take the domain from aliases without a name, which have no address to lose."""
+        aliases = self.env["mail.alias"].sudo()
+        aliases.search(
+            [("alias_domain_id", "in", self.ids), ("alias_name", "=", False)]
+        ).alias_domain_id = False
 
     def _check_free(self, names):
         """Say which domain is there already, before PostgreSQL does in its own words.
@@ -240,6 +274,17 @@ class MailAliasDomain(models.Model):
                         " first.",
                         domain=domain.unicode_name,
                         others=", ".join(others.mapped("unicode_name")),
+                    )
+                )
+            aliases = domain._aliases()
+            if aliases:
+                raise UserError(
+                    _(
+                        "%(domain)s is the domain of %(count)s aliases: %(aliases)s. Give them"
+                        " another one first (Settings > Technical > Email > Aliases).",
+                        domain=domain.unicode_name,
+                        count=len(aliases),
+                        aliases=", ".join(aliases[:5].mapped("alias_full_name")),
                     )
                 )
 

@@ -85,6 +85,7 @@ class MailRouting(models.AbstractModel):
                 return True
             for model in ("mail.alias.domain", "ir.mail_server", "res.company"):
                 reader.env[model].flush_model(self.env[model]._routing_fields)
+            reader.env["mail.alias"].flush_model(["alias_domain_id", "alias_incoming_local"])
             reader.env.cr.execute(
                 """
                 SELECT EXISTS (SELECT 1 FROM mail_alias_domain WHERE active)
@@ -99,6 +100,10 @@ class MailRouting(models.AbstractModel):
                             OR email_from_by_company
                             OR mail_server_by_domain
                             OR mail_server_by_reply_to
+                    )
+                    OR EXISTS (
+                        SELECT 1 FROM mail_alias
+                        WHERE alias_domain_id IS NULL AND NOT alias_incoming_local
                     )
                 """
             )

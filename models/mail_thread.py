@@ -1,19 +1,26 @@
 import logging
 
+from markupsafe import Markup
+
 from odoo import _, api, models
 from odoo.exceptions import UserError
 from odoo.service.model import PG_CONCURRENCY_ERRORS_TO_RETRY
 from odoo.tools import email_normalize, email_split, mail_header_msgid_re
 
 from ..routing import (
+    ascii_address,
     company_of_incoming,
     company_that_answers,
+    domain_of,
     headers_of,
     is_automatic,
+    is_own_domain,
     read_incoming,
     recognise_report,
 )
 from .fetch_session import Fetching, attempt, with_message_id
+from .mail_alias import LOOKUP, MEMO, AliasMemo, NoAlias
+from .mail_delivery_note import ReportOfUnknownMail
 from .mail_refusal import REFUSAL_HEADER, SEND_LATER
 
 _logger = logging.getLogger(__name__)
@@ -22,10 +29,15 @@ _logger = logging.getLogger(__name__)
 RECIPIENT_HEADERS = ("To", "Cc", "Delivered-To", "X-Original-To", "Resent-To", "Resent-Cc")
 #: key in the context: the :class:`NewIn` of a new record
 NEW_IN_COMPANY = "mail_company_routing_new_in_company"
+#: key in the context: the :class:`NewIn` of the alias that refuses
+REFUSED_BY = "mail_company_routing_refused_by"
 
 
 class NewIn:
-    """The company that a new record is made for; no context that comes by RPC can hold one."""
+    """The company that a new record is made for, or refused in the name of.
+
+    No context that comes by RPC can hold one.
+    """
 
     def __init__(self, company_id):
         self.company_id = company_id
@@ -65,11 +77,16 @@ class MailThread(models.AbstractModel):
     def message_process(self, model, message, *args, **kwargs):
         """Keep what was fetched and cannot be processed; native marks it as seen and forgets it."""
         fetching = Fetching.of(self.env)
+        thread = self
+        if self.env["mail.alias"]._may_have_domains():
+            thread = self.with_context(**{MEMO: AliasMemo()})
         if fetching is None:
-            return super().message_process(model, message, *args, **kwargs)
+            return super(MailThread, thread).message_process(model, message, *args, **kwargs)
         try:
             with attempt(self.env.cr):
-                return super().message_process(model, with_message_id(message), *args, **kwargs)
+                return super(MailThread, thread).message_process(
+                    model, with_message_id(message), *args, **kwargs
+                )
         except Exception as error:
             if getattr(error, "pgcode", None) in PG_CONCURRENCY_ERRORS_TO_RETRY:
                 fetching.fetch_again()
@@ -83,6 +100,17 @@ class MailThread(models.AbstractModel):
             return False
 
     @api.model
+    def message_parse(self, message, *args, **kwargs):
+        """Say which names will be looked for among the aliases, so that it costs one query."""
+        memo = self.env.context.get(MEMO)
+        if isinstance(memo, AliasMemo):
+            senders = headers_of(message.raw_items()).get("from", ())
+            addresses = self._own_addresses(email_split(" ".join(senders)))
+            addresses += self._recipients_in_order(message)
+            memo.expected |= {address.partition("@")[0].lower() for address in addresses}
+        return super().message_parse(message, *args, **kwargs)
+
+    @api.model
     def message_route(self, message, message_dict, model=None, *args, **kwargs):
         """Route in the company that the message was sent to, by whole addresses."""
         routing = self.env["mail.routing"]
@@ -93,25 +121,42 @@ class MailThread(models.AbstractModel):
             _logger.info("Ignored a refusal of our own, %s", message_dict.get("message_id"))
             return []
         thread = self._in_company(self._company_of_message(message, message_dict))
-        to = email_split(message_dict.get("to") or "")
+        to = list(map(_plain, email_split(message_dict.get("to") or "")))
         is_reply = thread._is_reply_to_known(to, message_dict, facts)
+        recipients = list(map(_plain, email_split(message_dict.get("recipients") or "")))
+        allowed = self._allowed_domains()
         incoming = read_incoming(
             to,
-            email_split(message_dict.get("recipients") or ""),
+            recipients,
             facts,
             is_reply=is_reply,
-            alias_domains_allowed=self._allowed_domain(),
+            alias_domains_allowed=allowed[0] if allowed else "",
         )
         if thread._handle_report(message, message_dict, incoming):
             return []
-        if incoming.for_replies and not (model or is_reply or thread._has_alias(incoming)):
+        addressed = self.env["mail.alias"]._addressed(incoming.to, recipients, allowed)
+        if incoming.for_replies and not (model or is_reply or addressed):
             thread._refuse_for_replies(message, message_dict)
             return []
         seen = dict(
             message_dict, to=", ".join(incoming.to), recipients=", ".join(incoming.recipients)
         )
+        thread = thread.with_context(**{LOOKUP: addressed})
         try:
-            return super(MailThread, thread).message_route(message, seen, model, *args, **kwargs)
+            routes = super(MailThread, thread).message_route(message, seen, model, *args, **kwargs)
+            # the prepared answers end here
+            return [
+                (*route[:4], route[4].with_env(self.env)) if route[4] is not None else route
+                for route in routes
+            ]
+        except ValueError as error:
+            if (
+                addressed
+                or "No possible route" not in str(error)
+                or not thread._refuse_elsewhere(message, message_dict, recipients)
+            ):
+                raise
+            return []
         finally:
             # native takes out what a new record must not have, and finds the author
             for key in message_dict.keys() - seen.keys():
@@ -128,14 +173,15 @@ class MailThread(models.AbstractModel):
         company = self._company_of_message(message, message_dict)
         thread_id = False
         for route in routes:
-            model, existing_id, custom_values, _user_id, _alias = route
+            model, existing_id, custom_values, _user_id, alias = route
             thread = self
+            its_company = self._company_of_alias(alias) or company
             # an alias that names a company has decided
-            is_new = company and not existing_id and not (custom_values or {}).get("company_id")
+            is_new = its_company and not existing_id and not (custom_values or {}).get("company_id")
             if is_new:
                 # native creates with sudo: neither the sender nor the alias's owner need be in it
-                thread = self.with_company(company.id)
-                thread = thread.with_context(**{NEW_IN_COMPANY: NewIn(company.id)})
+                thread = self.with_company(its_company.id)
+                thread = thread.with_context(**{NEW_IN_COMPANY: NewIn(its_company.id)})
             thread_id = super(MailThread, thread)._message_route_process(
                 message, dict(message_dict), [route]
             )
@@ -143,8 +189,21 @@ class MailThread(models.AbstractModel):
                 # some models make their records without message_new
                 record = thread.env[model].sudo().browse(thread_id)
                 if "company_id" in record._fields and not record.company_id:
-                    record._move_to_company(company.id)
+                    record._move_to_company(its_company.id)
         return thread_id
+
+    @api.model
+    def _routing_check_route(self, message, message_dict, route, *args, **kwargs):
+        """Let an alias refuse in the name of its own domain's company."""
+        company = self._company_of_alias(route[4])
+        if not company:
+            return super()._routing_check_route(message, message_dict, route, *args, **kwargs)
+        thread = self._in_company(company).with_context(**{REFUSED_BY: NewIn(company.id)})
+        alias = route[4].with_env(thread.env)
+        checked = super(MailThread, thread)._routing_check_route(
+            message, message_dict, (*route[:4], alias), *args, **kwargs
+        )
+        return (*checked[:4], route[4]) if checked else checked
 
     @api.model
     def message_new(self, msg_dict, custom_values=None):
@@ -207,7 +266,7 @@ class MailThread(models.AbstractModel):
             for value in headers.get(header.lower(), ()):
                 found += email_split(" ".join(value.split()))
         found += sorted(email_split((message_dict or {}).get("recipients") or ""))
-        return list(dict.fromkeys(address.lower() for address in found))
+        return list(dict.fromkeys(map(_plain, found)))
 
     @api.model
     def _fetching_company_id(self):
@@ -260,19 +319,75 @@ class MailThread(models.AbstractModel):
         )
 
     @api.model
-    def _has_alias(self, incoming):
-        """Tell whether a recipient's local part is an alias."""
-        names = [address.partition("@")[0].lower() for address in incoming.recipients]
-        return bool(self.env["mail.alias"].sudo().search([("alias_name", "in", names)], limit=1))
+    def _allowed_domains(self):
+        """Give the domains that native lets pass, none where it lets all.
+
+        The general one, which is among them, comes first.
+        """
+        get_param = self.env["ir.config_parameter"].sudo().get_param
+        allowed = (get_param("mail.catchall.domain.allowed") or "").split(",")
+        if allowed == [""]:
+            return []
+        general = (get_param("mail.catchall.domain") or "").strip().lower()
+        return [*([general] if general else []), *(domain.strip().lower() for domain in allowed)]
+
+    # ------------------------------------------------------------
+    # Aliases
+    # ------------------------------------------------------------
 
     @api.model
-    def _allowed_domain(self):
-        """A domain that native lets pass, where it lets not all pass."""
-        get_param = self.env["ir.config_parameter"].sudo().get_param
-        if not get_param("mail.catchall.domain.allowed"):
-            return ""
-        allowed = get_param("mail.catchall.domain.allowed").split(",")
-        return (get_param("mail.catchall.domain") or allowed[0]).strip().lower()
+    def _company_of_alias(self, alias):
+        """Give the company that an alias decides for by its domain, None where it does not."""
+        domain_id = alias.sudo().alias_domain_id.id if alias else False
+        if not domain_id or not self.env["mail.routing"]._is_active():
+            return None
+        facts = self.env["mail.routing"]._get_facts()
+        domain = facts.domain.get(domain_id)
+        return facts.owner_of(domain.name) if domain else None
+
+    @api.model
+    def _own_addresses(self, addresses):
+        """Give those of the addresses that are in a domain of ours, in ASCII and lower case."""
+        facts = self.env["mail.routing"]._get_facts()
+        plain = map(_plain, addresses)
+        return [address for address in plain if is_own_domain(domain_of(address), facts)]
+
+    @api.model
+    def _alias_addresses(self, emails):
+        """Give those of some mailboxes' addresses that are aliases of ours, normalized.
+
+        A stranger's ``sales@`` is none, nor is one of a domain of ours where nobody has it.
+        """
+        addresses = {}
+        for text in emails:
+            normalized = email_normalize(text, strict=False)
+            for own in self._own_addresses([normalized] if normalized else []):
+                addresses.setdefault(own, set()).add(normalized)
+        if not addresses:
+            return set()
+        reached = self.env["mail.alias"]._reached(addresses)
+        return {text for own, texts in addresses.items() if reached[own] for text in texts}
+
+    @api.model
+    def _mail_find_partner_from_emails(self, emails, *args, **kwargs):
+        """Take no alias for a contact, by whole addresses; native looks at the general domain."""
+        if not self.env["mail.alias"]._may_have_domains():
+            return super()._mail_find_partner_from_emails(emails, *args, **kwargs)
+        aliases = self._alias_addresses(emails)
+        emails = ["" if email_normalize(e, strict=False) in aliases else e for e in emails]
+        thread = self.with_context(**{LOOKUP: NoAlias()})
+        partners = super(MailThread, thread)._mail_find_partner_from_emails(emails, *args, **kwargs)
+        return [partner.with_env(self.env) for partner in partners]
+
+    def _mail_find_user_for_gateway(self, email, alias=None):
+        """Take no alias for a user, by whole addresses."""
+        if not self.env["mail.alias"]._may_have_domains():
+            return super()._mail_find_user_for_gateway(email, alias=alias)
+        if self._alias_addresses([email]):
+            return self.env["res.users"]
+        thread = self.with_context(**{LOOKUP: NoAlias()})
+        user = super(MailThread, thread)._mail_find_user_for_gateway(email, alias=alias)
+        return user.with_env(self.env)
 
     # ------------------------------------------------------------
     # Delivery reports
@@ -304,7 +419,7 @@ class MailThread(models.AbstractModel):
         if handled:
             return True
         if kind == "note" or kind == "suspect" and note._is_about_ours(headers, message_dict):
-            raise UserError(
+            raise ReportOfUnknownMail(
                 _(
                     "It says that a mail did not arrive, but not which one. Look for the mail that"
                     " it is about, correct the address, and send that again."
@@ -342,6 +457,47 @@ class MailThread(models.AbstractModel):
         )
 
     @api.model
+    def _refuse_elsewhere(self, message, message_dict, recipients):
+        """Refuse what is sent to a name that is an alias in other domains, but not in this one.
+
+        Native would have made a record of it there. What nobody can be told of is not refused: it
+        is kept.
+
+        :return: whether the sender is told
+        """
+        own = self._own_addresses(recipients)
+        names = {address.partition("@")[0] for address in own}
+        if not names or not self.env["mail.alias"]._named(names):
+            return False
+        headers = headers_of(message.raw_items())
+        sender = email_normalize(message_dict.get("email_from") or "")
+        if not sender or is_automatic(headers):
+            return False
+        company = company_that_answers(
+            self._recipients_in_order(message),
+            self._fetching_company_id(),
+            self.env["mail.routing"]._get_facts(),
+        )
+        company = self.env["res.company"].sudo().browse(company.id) if company else self.env.company
+        instead = company.email if email_normalize(company.email or "") not in own else False
+        body = Markup("<p>%s</p>") % _("There is no mailbox %s.", ", ".join(own))
+        if instead:
+            body += Markup("<p>%s</p>") % _("Please write to %s instead.", instead)
+        body += Markup("<p>%s</p>") % company.name
+        self._routing_create_bounce_email(
+            message_dict["email_from"],
+            self.env["ir.qweb"]._render(
+                "mail.mail_bounce_alias_security",
+                {"body": body, "message": message_dict},
+                minimal_qcontext=True,
+            ),
+            message,
+            references=message_dict["message_id"],
+            reply_to=company.email,
+        )
+        return True
+
+    @api.model
     def _refusal_mark(self):
         return self.env["ir.config_parameter"].sudo().get_param("database.uuid")
 
@@ -369,9 +525,13 @@ class MailThread(models.AbstractModel):
         company = company_that_answers(
             self._recipients_in_order(message), self._fetching_company_id(), routing._get_facts()
         )
-        if company:
+        refused_by = self.env.context.get(REFUSED_BY)
+        company_id = company.id if company else None
+        if isinstance(refused_by, NewIn):
+            company_id = refused_by.company_id
+        if company_id:
             # sudo: native creates the mail so; who wrote need not work there
-            thread = thread.sudo().with_company(company.id)
+            thread = thread.sudo().with_company(company_id)
             if "reply_to" in mail_values:
                 mail_values["reply_to"] = thread.env.company.email
         mail_values.update(email_to=address, auto_delete=False)  # kept to be counted
@@ -380,3 +540,8 @@ class MailThread(models.AbstractModel):
         return super(MailThread, thread)._routing_create_bounce_email(
             email_from, body_html, message, **mail_values
         )
+
+
+def _plain(address):
+    """Give an address as the table of domains has it: in ASCII (RFC 5891) and lower case."""
+    return (ascii_address(address) or address).lower()

@@ -29,8 +29,8 @@ class ResCompany(models.Model):
         string="Email Domain",
         ondelete="restrict",
         index="btree_not_null",
-        help="The domain that mail of this company is sent from and answered to. Several companies"
-        " may share one.",
+        help="The alias domain that mail of this company is sent from and answered to. Several"
+        " companies may share one.",
     )
     reply_to_by_company = fields.Boolean(
         string="Mail Reply-To by Company",
@@ -68,10 +68,19 @@ class ResCompany(models.Model):
     catchall_formatted = fields.Char(compute="_compute_catchall")
     default_from_email = fields.Char(string="Default From", compute="_compute_default_from_email")
     reply_to_email = fields.Char(string="Reply-To Address", compute="_compute_reply_to_email")
+    routing_example_user_id = fields.Many2one(
+        "res.users",
+        string="Mail Written by",
+        compute="_compute_routing_example_user_id",
+        readonly=False,
+        store=False,
+        groups="base.group_system",
+        help="Whose mail is shown below. Nothing of it is saved.",
+    )
     routing_from_example = fields.Char(
-        string="Your Mail Is From",
+        string="Is From",
         compute="_compute_routing_examples",
-        help="The sender of a mail that you would write in this company's name",
+        help="The sender of a mail that this user would write in this company's name",
     )
     routing_reply_to_example = fields.Char(
         string="Answers Go To",
@@ -79,6 +88,10 @@ class ResCompany(models.Model):
         help="The Reply-To address of that mail, where the document has no address of its own",
     )
     routing_warning = fields.Char(compute="_compute_routing_warning")
+    aliases_elsewhere = fields.Char(
+        compute="_compute_aliases_elsewhere",
+        help="Its aliases that are not in its Email Domain",
+    )
 
     @api.depends("name", "alias_domain_id.bounce_email")
     def _compute_bounce(self):
@@ -121,22 +134,34 @@ class ResCompany(models.Model):
         "name",
         "reply_to_by_company",
         "reply_to_prefix",
+        "routing_example_user_id",
     )
     @api.depends_context("uid")
     def _compute_routing_examples(self):
-        user = self.env.user
-        email_from = user.email_formatted or ""
+        reader = self.env.user
         for company in self:
-            his = company._origin <= user.company_ids if company._origin else user._is_system()
-            if not self.env.su and (user.share or not his):
+            his = company._origin <= reader.company_ids if company._origin else reader._is_system()
+            if not self.env.su and (reader.share or not his):
                 # he writes in its name no mail, whose sender may be its server's login
                 company.routing_from_example = company.routing_reply_to_example = False
                 continue
+            user = reader
+            if reader._is_system():  # to nobody else the Outgoing Email Domain of others
+                user = company.routing_example_user_id._origin or reader
+            email_from = user.email_formatted or ""
             facts = company._facts_of_form()
-            draft = Draft(email_from, company_id=company._origin.id or 0, author=Author())
+            company_id = company._origin.id
+            author = user._routing_author(company_id) if company_id else Author()
+            # whoever looks at the form is somebody, also where the superuser does
+            author = dataclasses.replace(author, is_bot=False)
+            draft = Draft(email_from, company_id=company_id or 0, author=author)
             route = decide(draft, facts)
             company.routing_from_example = route.header_from
             company.routing_reply_to_example = route.reply_to or parse_mailbox(email_from).address
+
+    @api.depends_context("uid")
+    def _compute_routing_example_user_id(self):
+        self.routing_example_user_id = self.env.user
 
     @api.depends(
         "mail_server_by_domain", "mail_server_by_reply_to", "mail_server_ids.active", "name"
@@ -165,6 +190,52 @@ class ResCompany(models.Model):
                 )
             else:
                 company.routing_warning = False
+
+    @api.depends("alias_domain_id")
+    @api.depends_context("uid")
+    def _compute_aliases_elsewhere(self):
+        shown = self.env.su or self.env.user._is_system()
+        for company in self:
+            aliases = shown and company._origin._aliases_elsewhere(company.alias_domain_id)
+            company.aliases_elsewhere = (
+                _(
+                    "Aliases outside its Email Domain (%(count)s): %(aliases)s",
+                    count=len(aliases),
+                    aliases=", ".join(alias.display_name for alias in aliases[:5])
+                    + (" …" if len(aliases) > 5 else ""),
+                )
+                if aliases
+                else False
+            )
+
+    def _aliases_elsewhere(self, domain):
+        """Give the aliases of this company's records that are in no, or another, domain.
+
+        Those of records without a company count where there is no other company.
+
+        :param domain: ``mail.alias.domain``; an empty one: the general domain
+        """
+        aliases = self.env["mail.alias"].sudo()
+        if not self or not aliases._may_have_domains():
+            return aliases
+        found = aliases.search(
+            [("alias_name", "!=", False), ("alias_domain_id", "!=", domain._origin.id)]
+        )
+        owners = found._owners()
+        alone = self.sudo().with_context(active_test=False).search_count([]) == 1
+        return found.filtered(lambda alias: owners[alias] == self or alone and not owners[alias])
+
+    def action_move_aliases(self):
+        """Offer to give the company's aliases its Email Domain, and say what changes."""
+        self.ensure_one()
+        action = self.env["ir.actions.act_window"]._for_xml_id(
+            "mail_company_routing.action_mail_alias_move"
+        )
+        context = {
+            "default_company_id": self.id,
+            "default_alias_domain_id": self.alias_domain_id.id,
+        }
+        return {**action, "context": context}
 
     def action_set_up_mailbox(self):
         """Set a mailbox of this company up; the form saves it first."""
@@ -200,6 +271,19 @@ class ResCompany(models.Model):
                         domain=domain.unicode_name or settings.catchall_domain,
                     )
                 )
+
+    def action_open_email_routing(self):
+        """Open this company's page Email Routing."""
+        self.ensure_one()
+        view = self.env.ref("mail_company_routing.res_company_view_form_routing")
+        return {
+            "type": "ir.actions.act_window",
+            "name": self.name,
+            "res_model": self._name,
+            "res_id": self.id,
+            "views": [(view.id, "form")],
+            "target": "current",
+        }
 
     def _write(self, vals):
         result = super()._write(vals)

@@ -44,6 +44,20 @@ class ResConfigSettings(models.TransientModel):
         help="How the author is shown to the customer when From is the login address.",
     )
 
+    # shown beside hr_expense's expense_alias_prefix, where that is installed
+    expense_alias_domain = fields.Char(string="Domain of the Expense Alias", readonly=True)
+
+    @api.model
+    def _get_view(self, view_id=None, view_type="form", **options):
+        """Print the alias of expenses with its own domain, not with General Settings'."""
+        arch, view = super()._get_view(view_id, view_type, **options)
+        for node in arch.xpath(
+            "//field[@name='expense_alias_prefix']/../field[@name='alias_domain']"
+        ):
+            node.set("name", "expense_alias_domain")
+            node.attrib.pop("force_save", None)
+        return arch, view
+
     # With an Alias Domain table, what the three old settings still decide
     alias_domain_note = fields.Char(compute="_compute_routing_notes")
     catch_all_note = fields.Char(compute="_compute_routing_notes")
@@ -97,8 +111,10 @@ class ResConfigSettings(models.TransientModel):
     @api.model
     def get_values(self):
         get_param = self.env["ir.config_parameter"].sudo().get_param
+        expenses = self.env.ref("hr_expense.mail_alias_expense", raise_if_not_found=False)
         return {
             **super().get_values(),
+            "expense_alias_domain": expenses.sudo().alias_domain if expenses else False,
             "mail_catch_all": str2bool(get_param(CATCH_ALL, "True"), True),
             "mail_restrict_username": str2bool(get_param(RESTRICT_USERNAME, "False"), False),
         }

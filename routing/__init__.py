@@ -37,7 +37,15 @@ from .dns_records import (
     read_records,
 )
 from .facts import Author, Company, Domain, Draft, Facts, Server, Settings, User, filter_domain
-from .incoming import Incoming, company_of_incoming, company_that_answers, read_incoming
+from .incoming import (
+    Alias,
+    Incoming,
+    aliases_at,
+    company_of_incoming,
+    company_that_answers,
+    is_own_domain,
+    read_incoming,
+)
 from .reasons import Reason
 from .refusals import Refusal, recognise_refusal
 from .reports import (
@@ -54,6 +62,7 @@ from .sender_names import DEFAULT_SENDER_NAME_FORMAT, SENDER_NAME_FORMATS
 __all__ = [
     "DEFAULT_SENDER_NAME_FORMAT",
     "SENDER_NAME_FORMATS",
+    "Alias",
     "Answer",
     "Authentication",
     "Author",
@@ -74,6 +83,7 @@ __all__ = [
     "Server",
     "Settings",
     "User",
+    "aliases_at",
     "ascii_address",
     "ascii_domain",
     "author_of",
@@ -92,6 +102,7 @@ __all__ = [
     "is_address",
     "is_automatic",
     "is_local_part",
+    "is_own_domain",
     "is_restricted",
     "names_to_ask",
     "parse_mailbox",

@@ -124,7 +124,8 @@ class Draft:
     :param answer: the address that the document's model gives for a Reply-To that is missing
     :param answer_name: the display name it goes by
     :param return_path: given explicitly by the caller (variable envelope return paths)
-    :param document_alias: local part of the document's own alias
+    :param document_alias: the document's own alias: a local part, or a whole address where the
+        alias has a domain
     """
 
     email_from: str = ""

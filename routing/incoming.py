@@ -8,8 +8,22 @@ address counts.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .addresses import domain_of
+from .addresses import ascii_address, domain_of
 from .facts import Company, Facts
+
+
+@dataclass(frozen=True)
+class Alias:
+    """An alias that has a name: ``sales``, or ``sales@b.com``.
+
+    :param domain: the name of its alias domain, ``""`` without one: it is in the general domain
+    :param by_local_part: whether any address with its name before the @ reaches it, as in native
+    """
+
+    id: int
+    name: str
+    domain: str = ""
+    by_local_part: bool = True
 
 
 @dataclass(frozen=True)
@@ -82,6 +96,41 @@ def company_that_answers(
         if len(companies) == 1:
             return companies[0]
     return None
+
+
+def aliases_at(
+    address: str, aliases: Iterable[Alias], facts: Facts, allowed: Sequence[str] = ()
+) -> list[Alias]:
+    """Tell which aliases an address reaches.
+
+    The whole address comes first: what is written to ``sales@b.com`` is not for another alias
+    ``sales``. Where no alias has that address, those count that are found by their local part, as
+    native finds all.
+
+    :param address: one of a message's recipients
+    :param aliases: those that have its local part as their name; others do no harm
+    :param allowed: the domains to which native restricts what is found by the local part
+        (``mail.catchall.domain.allowed``); none: any. Alias domains count as allowed.
+    """
+    plain = ascii_address(address) or address.lower()  # native knows domains without a dot
+    local, domain = plain.rpartition("@")[0].lower(), domain_of(plain)
+    if not local:
+        return []
+    named = [alias for alias in aliases if alias.name.lower() == local]
+    general = facts.settings.catchall_domain
+    whole = [alias for alias in named if (alias.domain or general) == domain]
+    if whole:
+        return whole
+    if allowed and domain not in allowed and domain not in facts.domain_named:
+        return []
+    return [alias for alias in named if alias.by_local_part]
+
+
+def is_own_domain(domain: str, facts: Facts) -> bool:
+    """Tell whether a domain is ours: an alias domain, or the general one."""
+    return bool(domain) and (
+        domain in facts.domain_named or domain == facts.settings.catchall_domain
+    )
 
 
 def read_incoming(

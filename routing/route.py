@@ -218,7 +218,10 @@ def _reply_to_by_rule(
     settings = facts.settings
     name = reply.name if reply else settings.catchall_domain
     catch_all = bool(name) and facts.has_catch_all(reply)
-    if catch_all and draft.document_alias:
+    if "@" in draft.document_alias and facts.arrives(draft.document_alias):
+        found = draft.document_alias
+        return found, Reason("reply_document_alias", {"address": found})
+    if catch_all and draft.document_alias and "@" not in draft.document_alias:
         found = f"{draft.document_alias}@{name}"
         return found, Reason("reply_document_alias", {"address": found})
     if name and company and company.reply_to_by_company and company.reply_to_prefix:

@@ -29,6 +29,14 @@ class TestUntouched(MailRoutingCase):
             self.assertActive(True)
             record[field] = before
             self.assertActive(False)
+        alias = self.env["mail.alias"].create(
+            {"alias_name": "office", "alias_model_id": self.env["ir.model"]._get_id("res.partner")}
+        )
+        self.assertActive(False)
+        alias.alias_incoming_local = False
+        self.assertActive(True)
+        alias.alias_incoming_local = True
+        self.assertActive(False)
         domain = self.env["mail.alias.domain"].create({"name": "a.com"})
         self.assertActive(True)
         domain.active = False

@@ -462,24 +462,35 @@ class MailCheckup(models.TransientModel):
     @api.model
     def _check_aliases(self, facts):
         """Aliases are reached by a catch-all, or by a mailbox of their own."""
-        open_domains = [
-            name for name, fact in facts.domain_named.items() if facts.has_catch_all(fact)
-        ]
-        if open_domains or (facts.settings.catch_all and facts.settings.catchall_domain):
-            return
-        locals_ = {login.partition("@")[0] for login in facts.mailboxes}
+        mailboxes = {login.lower() for login in facts.mailboxes}
+        locals_ = {login.partition("@")[0] for login in mailboxes}
+        general = facts.settings.catch_all and facts.settings.catchall_domain
+        anywhere = general or any(map(facts.has_catch_all, facts.domains))
         for alias in self.env["mail.alias"].search([("alias_name", "!=", False)]):
-            if alias.alias_name not in locals_:
-                yield Finding(
-                    _(
-                        "Nobody can reach the alias '%s': no domain has a catch-all, and no mailbox"
-                        " of that name is fetched. If it is needed, have such a mailbox fetched, or"
-                        " its mail forwarded to one that is; else remove the alias.",
-                        alias.alias_name,
-                    ),
-                    alias,
-                    "answers",
-                )
+            domain = facts.domain.get(alias.alias_domain_id.id)
+            if alias.alias_incoming_local:
+                reached = anywhere or alias.alias_name in locals_
+            else:
+                catch_all = facts.has_catch_all(domain) if domain else general
+                reached = catch_all or alias.display_name.lower() in mailboxes
+            if not reached:
+                yield Finding(self._nobody_reaches(alias), alias, "answers")
+
+    @api.model
+    def _nobody_reaches(self, alias):
+        if alias.alias_domain_id:
+            return _(
+                "Nobody can reach the alias %s: its domain has no catch-all, and no mailbox of that"
+                " address is fetched. If it is needed, have such a mailbox fetched, or its mail"
+                " forwarded to one that is; else remove the alias.",
+                alias.display_name,
+            )
+        return _(
+            "Nobody can reach the alias '%s': no domain has a catch-all, and no mailbox"
+            " of that name is fetched. If it is needed, have such a mailbox fetched, or"
+            " its mail forwarded to one that is; else remove the alias.",
+            alias.alias_name,
+        )
 
 
 class MailCheckupLine(models.TransientModel):

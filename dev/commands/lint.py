@@ -1,4 +1,4 @@
-"""Style and mistakes: ruff (pyproject.toml), pylint with Odoo's checks (.pylintrc), OCA's."""
+"""Style and mistakes: ruff, pylint with Odoo's checks, OCA's checks; and the licence lines."""
 
 from __future__ import annotations
 
@@ -10,6 +10,14 @@ from pathlib import Path
 
 from dev.odoo import addons_link
 from dev.shared import ADDON, ROOT, say
+
+LICENCE = "# SPDX-License-Identifier: LGPL-3.0-only"
+
+
+def without_licence(path: Path) -> bool:
+    """Tell whether a file has something in it, but not its licence in the first line."""
+    text = path.read_text(encoding="utf-8")
+    return bool(text) and text.partition("\n")[0] != LICENCE
 
 
 def python_files() -> list[str]:
@@ -40,6 +48,10 @@ def lint(arguments: Sequence[str]) -> int:
         ("OCA's checks", addons_link(), [oca, ADDON]),
     )
     failed = []
+    without = [path for path in files if without_licence(ROOT / path)]
+    if without:
+        say("\n".join(f"{path}: its first line is not {LICENCE}" for path in without))
+        failed.append("the licence lines")
     for name, folder, command in checks:
         if subprocess.call(command, cwd=folder):
             failed.append(name)

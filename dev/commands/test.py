@@ -36,9 +36,11 @@ APPS = (
     "crm",
     "digest",
     "event",
+    "hr_expense",
     "hr_recruitment",
     "l10n_generic_coa",
     "mail_group",
+    "maintenance",
     "mass_mailing",
     "portal",
     "project",
@@ -56,6 +58,8 @@ PROCESSES = 2 if (os.cpu_count() or 1) > 1 else 1
 # the tests without Odoo have ended
 LONGEST = (
     "test_reading",
+    "test_alias_uninstall",
+    "test_alias_random",
     "test_uninstall",
     "test_tours",
     "test_hostile",
@@ -220,7 +224,15 @@ def truth(arguments: Sequence[str]) -> int:
 
 
 def apps(arguments: Sequence[str]) -> int:
-    """Run the tests beside Odoo's apps; with ``--oca`` among the arguments, beside other addons."""
+    """Run the tests beside Odoo's apps; with ``--oca`` among the arguments, beside other addons.
+
+    With ``--own``: the apps' own tests of aliases, without the addon and with it.
+    """
+    if "--own" in arguments:
+        sys.path.insert(0, str(ROOT / "tests" / "native"))
+        from native import run_own
+
+        return run_own()
     if "--oca" in arguments:
         sys.path.insert(0, str(ROOT / "tests" / "apps"))
         from beside import run
@@ -228,7 +240,8 @@ def apps(arguments: Sequence[str]) -> int:
         return run([argument for argument in arguments if argument != "--oca"])
     with database(APPS) as name:
         config = odoo_config(name, http_enable=True)
-        return run_pytest(name, [*arguments, "tests/apps/test_kinds.py"], config)
+        files = ["tests/apps/test_kinds.py", "tests/apps/test_aliases.py"]
+        return run_pytest(name, [*arguments, *files], config)
 
 
 def mailserver(arguments: Sequence[str]) -> int:

@@ -32,7 +32,12 @@ ACCOUNTS = dict.fromkeys(
 )
 DOMAINS = {"a.com": LOGINS["A"], "b.com": None, "c.com": None}
 SENDER_LOGINS = {"@a.com": [LOGINS["A"]]}
-ALIASES = {"enquiries@b.com": LOGINS["B"], "answers@b.com": LOGINS["B"]}
+ALIASES = {
+    "enquiries@b.com": LOGINS["B"],
+    "answers@b.com": LOGINS["B"],
+    "info@b.com": LOGINS["B"],
+    "info@c.com": LOGINS["C"],
+}
 
 PROTOCOLS = {"imap": "IMAP", "pop": "POP3"}
 

@@ -16,6 +16,7 @@ def test_a_new_enquiry_becomes_a_lead_of_the_company(office, server, tell, compa
             env["mail.alias"].create(
                 {
                     "alias_name": "enquiries",
+                    "alias_domain_id": False,
                     "alias_model_id": env["ir.model"]._get_id("crm.lead"),
                     "alias_contact": "everyone",
                 }

@@ -34,6 +34,26 @@ MODULES = ("mail", "test_mail")
 # Left out is a test that deletes what cannot be deleted once the registry is complete
 TAGS = "/mail,/test_mail,/base:TestIrMailServer,-/mail:TestMailMailStableSelection"
 SECONDS = 40 * 60
+
+#: The apps with aliases, and their own tests of them
+APPS = ("account", "crm", "hr_expense", "hr_recruitment", "maintenance", "mail_group", "project")
+APPS_TAGS = ",".join(
+    (
+        "/account:TestAccountIncomingSupplierInvoice",
+        "/account:TestAccountJournal",
+        "/crm:NewLeadNotification",
+        "/crm:TestCRMLead",
+        "/crm:TestCRMLeadMultiCompany",
+        "/hr_expense:TestExpensesMailImport",
+        "/hr_recruitment:TestRecruitmentProcess",
+        "/hr_recruitment:TestUTMConsistencyHrRecruitment",
+        "/mail_group",
+        "/maintenance",
+        "/project:TestMultiCompanyProject",
+        "/project:TestProjectBase",
+        "/project:TestProjectFlow",
+    )
+)
 BROWSERS = ("google-chrome", "chromium", "chromium-browser", "google-chrome-stable")
 
 
@@ -69,6 +89,18 @@ def run(arguments: Sequence[str]) -> int:
             partial.write_text(json.dumps(without))
             partial.replace(cached)
     return _compare(without, addon, origin)
+
+
+def run_own() -> int:
+    """Run the apps' own tests of aliases without the addon and with it; return the exit code."""
+    results = {}
+    for addon in (False, True):
+        with (
+            database(("l10n_generic_coa", *APPS), addon=addon) as name,
+            Progress("The apps' tests of aliases") as progress,
+        ):
+            results[addon] = _run_native(name, addon, progress, APPS_TAGS, APPS)
+    return _compare(results[False], results[True], "")
 
 
 def _tags(argument: str) -> list[str]:
@@ -113,8 +145,10 @@ def _repeat_failed(name: str, without: dict, addon: dict, progress: Progress) ->
             del addon["failed"][test_id]
 
 
-def _run_native(name: str, addon: bool, progress: Progress, tags: str) -> dict:
-    """Run the tests in the database ``name`` and return the runner's result."""
+def _run_native(
+    name: str, addon: bool, progress: Progress, tags: str, modules: Sequence[str] = MODULES
+) -> dict:
+    """Run the tests of ``modules`` in the database ``name`` and return the runner's result."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -125,7 +159,7 @@ def _run_native(name: str, addon: bool, progress: Progress, tags: str) -> dict:
     )
     process = subprocess.Popen(
         [sys.executable, str(RUNNER), str(config), tags, str(result),
-         *sorted((*MODULES, "base"))],
+         *sorted((*modules, "base"))],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,

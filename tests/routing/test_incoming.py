@@ -3,13 +3,16 @@
 import pytest
 
 from routing import (
+    Alias,
     Company,
     Domain,
     Facts,
     Server,
     Settings,
+    aliases_at,
     company_of_incoming,
     company_that_answers,
+    is_own_domain,
     read_incoming,
 )
 
@@ -138,3 +141,51 @@ class TestAddresses:
             alias_domains_allowed="group.com",
         )
         assert incoming.recipients == ("sales@group.com", "x@elsewhere.com")
+
+
+class TestAliases:
+    GENERAL = Alias(1, "sales")
+    OF_A = Alias(2, "sales", "a.com", by_local_part=False)
+    OF_B = Alias(3, "sales", "b.com", by_local_part=False)
+    FORWARDED = Alias(4, "jobs", "b.com")
+    STRICT = Alias(5, "office", "", by_local_part=False)
+    BOOKS = Alias(6, "info", "xn--bcher-kva.de", by_local_part=False)
+    ALL = (GENERAL, OF_A, OF_B, FORWARDED, STRICT, BOOKS)
+
+    @pytest.mark.parametrize(
+        ("address", "ids"),
+        [
+            ("sales@a.com", [2]),
+            ("Sales@B.COM", [3]),
+            ("sales@group.com", [1]),
+            ("sales@elsewhere.com", [1]),
+            ("sales@localhost", [1]),
+            ("sales+x@a.com", []),
+            ("jobs@b.com", [4]),
+            ("jobs@elsewhere.com", [4]),
+            ("office@group.com", [5]),
+            ("office@a.com", []),
+            ("info@bücher.de", [6]),
+            ("info@XN--BCHER-KVA.de", [6]),
+            ("info@a.com", []),
+            ("sales", []),
+            ("", []),
+        ],
+    )
+    def test_whole_address_first(self, address, ids):
+        assert [alias.id for alias in aliases_at(address, self.ALL, facts())] == ids
+
+    def test_what_native_lets_pass_restricts_the_local_part_alone(self):
+        allowed = ["group.com", "allowed.com"]
+        for address, ids in (
+            ("sales@elsewhere.com", []),
+            ("sales@allowed.com", [1]),
+            ("jobs@a.com", [4]),
+            ("info@bücher.de", [6]),
+        ):
+            found = aliases_at(address, self.ALL, facts(), allowed)
+            assert [alias.id for alias in found] == ids, address
+
+    def test_ones_own_domains(self):
+        own = [name for name in ("a.com", "group.com", "x.com", "") if is_own_domain(name, facts())]
+        assert own == ["a.com", "group.com"]
