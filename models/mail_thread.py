@@ -1,4 +1,7 @@
 import logging
+from email.parser import BytesHeaderParser
+from email.policy import SMTP
+from xmlrpc.client import Binary
 
 from markupsafe import Markup
 
@@ -79,7 +82,9 @@ class MailThread(models.AbstractModel):
         fetching = Fetching.of(self.env)
         thread = self
         if self.env["mail.alias"]._may_have_domains():
-            thread = self.with_context(**{MEMO: AliasMemo()})
+            memo = AliasMemo()
+            memo.expected |= self._names_in(message)
+            thread = self.with_context(**{MEMO: memo})
         if fetching is None:
             return super(MailThread, thread).message_process(model, message, *args, **kwargs)
         try:
@@ -100,15 +105,18 @@ class MailThread(models.AbstractModel):
             return False
 
     @api.model
-    def message_parse(self, message, *args, **kwargs):
-        """Say which names will be looked for among the aliases, so that it costs one query."""
-        memo = self.env.context.get(MEMO)
-        if isinstance(memo, AliasMemo):
-            senders = headers_of(message.raw_items()).get("from", ())
-            addresses = self._own_addresses(email_split(" ".join(senders)))
-            addresses += self._recipients_in_order(message)
-            memo.expected |= {address.partition("@")[0].lower() for address in addresses}
-        return super().message_parse(message, *args, **kwargs)
+    def _names_in(self, raw):
+        """Give the names that will be looked for among the aliases, so that it costs one query.
+
+        :param raw: the message, as ``message_process`` takes it
+        """
+        raw = raw.data if isinstance(raw, Binary) else raw
+        raw = raw.encode() if isinstance(raw, str) else bytes(raw)
+        message = BytesHeaderParser(policy=SMTP).parsebytes(raw)
+        senders = headers_of(message.raw_items()).get("from", ())
+        addresses = self._own_addresses(email_split(" ".join(senders)))
+        addresses += self._recipients_in_order(message)
+        return {address.partition("@")[0].lower() for address in addresses}
 
     @api.model
     def message_route(self, message, message_dict, model=None, *args, **kwargs):
