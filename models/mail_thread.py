@@ -80,15 +80,12 @@ class MailThread(models.AbstractModel):
     def message_process(self, model, message, *args, **kwargs):
         """Keep what was fetched and cannot be processed; native marks it as seen and forgets it."""
         fetching = Fetching.of(self.env)
-        thread = self
-        if self.env["mail.alias"]._may_have_domains():
-            memo = AliasMemo()
-            memo.expected |= self._names_in(message)
-            thread = self.with_context(**{MEMO: memo})
         if fetching is None:
+            thread = self._with_memo(message)
             return super(MailThread, thread).message_process(model, message, *args, **kwargs)
         try:
             with attempt(self.env.cr):
+                thread = self._with_memo(message)
                 return super(MailThread, thread).message_process(
                     model, with_message_id(message), *args, **kwargs
                 )
@@ -105,18 +102,22 @@ class MailThread(models.AbstractModel):
             return False
 
     @api.model
-    def _names_in(self, raw):
-        """Give the names that will be looked for among the aliases, so that it costs one query.
+    def _with_memo(self, raw):
+        """Say which names will be looked for among the aliases, so that it costs one query.
 
         :param raw: the message, as ``message_process`` takes it
         """
+        if not self.env["mail.alias"]._may_have_domains():
+            return self
         raw = raw.data if isinstance(raw, Binary) else raw
         raw = raw.encode() if isinstance(raw, str) else bytes(raw)
         message = BytesHeaderParser(policy=SMTP).parsebytes(raw)
         senders = headers_of(message.raw_items()).get("from", ())
         addresses = self._own_addresses(email_split(" ".join(senders)))
         addresses += self._recipients_in_order(message)
-        return {address.partition("@")[0].lower() for address in addresses}
+        memo = AliasMemo()
+        memo.expected |= {address.partition("@")[0].lower() for address in addresses}
+        return self.with_context(**{MEMO: memo})
 
     @api.model
     def message_route(self, message, message_dict, model=None, *args, **kwargs):
