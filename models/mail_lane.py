@@ -710,8 +710,24 @@ class MailLane(models.Model):
                 done += len(group)
             else:
                 server_id = group._delivery().server.id or CONFIG_SERVER
-                done += mails._persistently(lambda g=group, s=server_id: g._wait_for(s))
+                done += mails._persistently(lambda g=group, s=server_id: self._line_up(g, s))
         return bool(done)
+
+    @api.model
+    def _line_up(self, mails, server_id):
+        """Let mails wait for a server, which may never have had a turn.
+
+        :return: how many do
+        """
+        self.env.cr.execute(
+            """
+            INSERT INTO mail_lane (server_id)
+            SELECT %s WHERE NOT EXISTS (SELECT 1 FROM mail_lane WHERE server_id = %s)
+            ON CONFLICT DO NOTHING
+            """,
+            [server_id, server_id],
+        )
+        return mails._wait_for(server_id)
 
     # ------------------------------------------------------------
     # Calling lanes

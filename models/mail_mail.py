@@ -307,6 +307,7 @@ class MailMail(models.Model):
                     )
                     mail._send_one(send, auto_commit, raise_exception)
             if delivery.is_over():
+                delivery.put_off = True
                 _logger.info(
                     "The session with %s is over: what it has not sent stays in the queue",
                     delivery.server.name,

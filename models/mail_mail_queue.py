@@ -202,7 +202,7 @@ class MailMail(models.Model):
                 self._send_in(present, send, auto_commit, raise_exception)
             else:
                 # settings have changed since the mail was sorted: another turn, another session
-                self._wait_for(server_id)
+                lanes._line_up(self, server_id)
                 lanes._wake()
             return
         rank = ORDINARY if auto_commit else URGENT
@@ -245,9 +245,10 @@ class MailMail(models.Model):
 
     def _not_settled(self):
         """Give those of these mails that still wait; it costs nothing where none can."""
-        if not self._delivery().is_over():
+        if not self._delivery().put_off:
             return self.browse()
-        return self.filtered(lambda mail: mail.state == "outgoing")
+        # one that was sent may be deleted
+        return self.exists().filtered(lambda mail: mail.state == "outgoing")
 
     def _count_messages(self):
         """Tell as how many messages native sends this mail: one for each partner, one for To."""

@@ -273,7 +273,7 @@ class MailThread(models.AbstractModel):
         found = []
         for header in RECIPIENT_HEADERS:
             for value in headers.get(header.lower(), ()):
-                found += email_split(" ".join(value.split()))
+                found += email_split(" ".join(_as_utf8(value).split()))
         found += sorted(email_split((message_dict or {}).get("recipients") or ""))
         return list(dict.fromkeys(map(_plain, found)))
 
@@ -554,3 +554,11 @@ class MailThread(models.AbstractModel):
 def _plain(address):
     """Give an address as the table of domains has it: in ASCII (RFC 5891) and lower case."""
     return (ascii_address(address) or address).lower()
+
+
+def _as_utf8(value):
+    """Give a header's value as it was meant: Python keeps its bytes beyond ASCII as surrogates."""
+    try:
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    except UnicodeEncodeError:  # a surrogate that stands for no byte
+        return value
