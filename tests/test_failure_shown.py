@@ -58,6 +58,7 @@ class TestFailureShown(MailRoutingCase):
         yield "recipient", self.post(), "550 5.1.1 no such user", "Correct the addresses"
         provider.heal()
         provider.stop()
+        self.settings(mail_retry_hours=0)  # else the mail waits
         yield "no connection", self.post(), "refused", "Check host, port and encryption"
 
     @mute_logger(*QUIET)
