@@ -245,9 +245,10 @@ class MailMail(models.Model):
 
     def _not_settled(self):
         """Give those of these mails that still wait; it costs nothing where none can."""
-        if not self._delivery().is_over():
+        delivery = self._delivery()
+        if not (delivery.ended_early or delivery.put_off):
             return self.browse()
-        return self.filtered(lambda mail: mail.state == "outgoing")
+        return self.exists().filtered(lambda mail: mail.state == "outgoing")
 
     def _count_messages(self):
         """Tell as how many messages native sends this mail: one for each partner, one for To."""
