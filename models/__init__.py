@@ -16,6 +16,7 @@ from . import (
     ir_cron,
     ir_mail_server_queue,
     mail_message,
+    mail_failure_shown,
     mail_mail,
     mail_mail_queue,
     mail_template,
@@ -29,4 +30,5 @@ from . import (
     res_company,
     res_config_settings,
     res_users,
+    mail_outgoing_domain,
 )

@@ -16,6 +16,7 @@ class Delivery:
     :param routes: mail id -> :class:`~..routing.Route`
     :param route: of a message that is sent directly, without a mail
     :param queued: whether this is the queue's work: a failure is then settled mail by mail
+    :param one_by_one: whether each mail is committed on its own, and written by its own UPDATE
 
     Of the queue: ``turn`` is the :class:`~.mail_lane.Turn` at the server; ``connect`` gives the
     session, which is opened before native asks for it, or raises why there is none; ``fault`` is
@@ -23,7 +24,7 @@ class Delivery:
     is to be given nothing more now, ``ended_early`` that some mails may not have had their turn.
     """
 
-    def __init__(self, server=None, routes=None, route=None, queued=False):
+    def __init__(self, server=None, routes=None, route=None, queued=False, one_by_one=False):
         self.server = server
         self.routes = routes or {}
         self.route = route
@@ -37,6 +38,10 @@ class Delivery:
         self.server_id = server.id if server else None
         self.server_name = server.name if server else None
         self.mail_from = False
+        self.header_from = False
+        senders = {(route.from_name, route.from_address) for route in self.routes.values()}
+        # where From differs from mail to mail, keeping it would cost an UPDATE each
+        self.keeps_from = one_by_one or len(senders) == 1
         # of the queue
         self.turn = None
         self.connect = None
@@ -90,7 +95,7 @@ class Delivery:
         """
         self.mail_id = mail_id
         self.route = self.routes.get(mail_id)
-        self.mail_from = False  # it may not come as far
+        self.forget_senders()
         self.fault = None
         self.progress = self.session.start_mail() if self.session else MailProgress()
         self._taken[mail_id] = self.progress
@@ -115,11 +120,16 @@ class Delivery:
         """Tell how many mails the server has taken in this session."""
         return len(self.taken())
 
+    def forget_senders(self):
+        """Tell that the next mail's turn has come, which may not come as far as the last one."""
+        self.mail_from = self.header_from = False
+
     def resume(self, mail_id):
         """Tell that the outcome of a mail that left earlier is being settled now."""
         self.mail_id = mail_id
         self.route = self.routes.get(mail_id)
         self.progress = self._taken[mail_id]
+        self.header_from = self.route.header_from if self.route else False
 
     def taken(self):
         """Give the ids of the mails that the server has taken for somebody."""
@@ -154,6 +164,7 @@ class Delivery:
             "sent_server_id": self.server_id,
             "sent_server_name": self.server_name,
             "sent_mail_from": self.mail_from,
+            "sent_header_from": self.keeps_from and self.header_from,
         }
 
 

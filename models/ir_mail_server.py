@@ -413,6 +413,7 @@ class IrMailServer(models.Model):
             mail_from = route.mail_from or mail_from
         if delivery:
             delivery.mail_from = mail_from
+            delivery.header_from = str(message["From"] or "")
         return mail_from, smtp_to_list, message
 
     @api.model

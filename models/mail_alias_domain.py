@@ -12,7 +12,7 @@ class MailAliasDomain(models.Model):
 
     _name = "mail.alias.domain"
     _inherit = ["mail.routing.fact"]
-    _description = "Email Domain"
+    _description = "Alias Domain"
     _order = "sequence, id"
 
     _routing_fields = frozenset(

@@ -1,6 +1,7 @@
 import datetime
 
 from odoo import api, fields, models
+from odoo.exceptions import UserError
 from odoo.tools import email_normalize
 
 from ..routing import read_clues
@@ -9,6 +10,10 @@ from ..routing import read_clues
 _DAYS = 7
 #: what a delivery-status says (RFC 3464 2.3.3) of a mail that may still arrive, or has
 _NO_FAILURES = ("delayed", "delivered", "relayed", "expanded")
+
+
+class ReportOfUnknownMail(UserError):
+    """An incoming mail says that one of ours did not arrive, but not which."""
 
 
 class MailDeliveryNote(models.AbstractModel):

@@ -60,7 +60,7 @@ class MailFailure(models.AbstractModel):
             cure = _("Check host, port and encryption of this outgoing mail server, then retry.")
         return ExplainedDeliveryException(
             _(
-                "%(server)s cannot be used: %(error)s",
+                "%(server)s cannot be used: \n%(error)s",
                 server=self._server_label(server),
                 error=words,
             ),
@@ -76,8 +76,8 @@ class MailFailure(models.AbstractModel):
         :return: the exception to raise; ``error`` itself where there is nothing to add
         """
         cure = self._cure(cause, str(error.args[-1:]), server)
-        if not self.env["mail.routing"]._is_active():
-            return ExplainedDeliveryException(*error.args, cure) if cure else error
+        if not cure and not self.env["mail.routing"]._is_active():
+            return error
         label = self._server_label(server)
         if isinstance(cause, smtplib.SMTPRecipientsRefused):
             refused = cause.recipients
@@ -85,10 +85,12 @@ class MailFailure(models.AbstractModel):
             cure = cure or self._refusal_cure(refused)
         else:
             words = "\n".join(words_of_reply(*reply) for reply in replies_of(cause))
-        if not words:
-            # native's own words, which name no server of the queue
-            return ExplainedDeliveryException(*error.args, cure or _("The server was %s.", label))
-        told = _("%(server)s refused this mail: %(words)s", server=label, words=words)
+        if words:
+            told = _("%(server)s refused this mail:\n%(words)s", server=label, words=words)
+        else:
+            # native's own words name the server of a queue 'None'
+            words = words_of(cause) if cause else str(error)
+            told = _("%(server)s could not take this mail:\n%(words)s", server=label, words=words)
         return ExplainedDeliveryException(error.args[0], told, cure)
 
     @api.model
@@ -211,12 +213,13 @@ class MailFailure(models.AbstractModel):
     # ------------------------------------------------------------
 
     @api.model
-    def _cure(self, cause, text, server: Server, mail_from=None):
+    def _cure(self, cause, text, server: Server, mail_from=None, readable=True):
         """Give the sentence that helps, ``""`` where the reply is not known.
 
         :param cause: the smtplib exception, if there is one
         :param text: the reply as it was reported, where there is no exception
         :param mail_from: the envelope sender that was refused; settings may have changed since
+        :param readable: whether the reader may know what the server logs in as
         """
         facts = self.env["mail.routing"]._get_facts()
         for code, reply in replies_of(cause) or [(None, text)]:
@@ -226,6 +229,8 @@ class MailFailure(models.AbstractModel):
                 return refusal.cure(
                     server.name,
                     login_address=login_address,
+                    login=server.sender_address if readable else "",
+                    policy=server.policy,
                     mail_from=mail_from,
                     translate=self.env["mail.routing"]._translate,
                 )
@@ -280,9 +285,51 @@ class MailFailure(models.AbstractModel):
         if server.id and not readable:
             # what helps is anybody's, which server it was is the administrator's
             server = dataclasses.replace(server, name=unknown.name)
-            cure = self._cure(None, reason, server, mail_from)
+            cure = self._cure(None, reason, server, mail_from, readable=False)
             cure = cure.replace(server.sender_address, "…") if server.sender_address else cure
         return cure
+
+    # ------------------------------------------------------------
+    # Who helps
+    # ------------------------------------------------------------
+
+    @api.model
+    def _is_for_administrators(self, failure_type, reason):
+        """Tell whether a failure is an administrator's to settle; addresses are anybody's.
+
+        :param failure_type: of the notification
+        :param reason: as it was kept, in the language of the mail's author
+        """
+        if failure_type in ("mail_email_invalid", "mail_email_missing"):
+            return False
+        corrections = (
+            self.with_context(lang=lang)._refusal_cure({"": (code, "")})
+            for lang, _name in self.env["res.lang"].get_installed()
+            for code in (450, 550)
+        )
+        return not any(sentence in (reason or "") for sentence in corrections)
+
+    @api.model
+    def _whom_to_ask(self, companies):
+        """Give company -> the sentence that names its administrators, in one query for all.
+
+        :param companies: records of ``res.company``
+        """
+        # sudo: who is an administrator is anybody's to know who needs one
+        administrators = (
+            self.env.ref("base.group_system")
+            .sudo()
+            .users.filtered(lambda user: user.active and not user.share)
+        )
+        sentences = {}
+        for company in companies:
+            names = administrators.filtered(lambda user, its=company: its in user.company_ids)
+            if names:
+                told = _("Ask an administrator: %s.", ", ".join(names[:3].mapped("name")))
+            else:
+                told = _("Ask an administrator.")
+            sentences[company] = told
+        return sentences
 
 
 def fault_of(cause, phase, served=0):

@@ -15,6 +15,7 @@ from odoo.tools import email_normalize_all, email_split_and_format, split_every
 from ..routing import decide, is_restricted, recognise_refusal
 from .delivery import Delivery, key
 from .mail_failure import ExplainedDeliveryException, fault_of, replies_of
+from .mail_failure_shown import done
 from .mail_message import without_ours
 
 _logger = logging.getLogger(__name__)
@@ -94,28 +95,18 @@ class MailMail(models.Model):
         refused |= refused.search(
             [("state", "=", "exception"), ("sent_server_id", "in", servers.ids)]
         ).filtered("is_sender_refused")
+        if not refused:
+            return done(_("None of these mails failed for its sender any more."), "info")
         servers.sender_policy = "login"
-        refused.mark_outgoing()
-        if refused:
-            self.env.ref("mail.ir_cron_mail_scheduler_action")._trigger()
-            message = _(
-                "%(servers)s now lets only its login send. %(mails)s mails are in the queue again"
-                " and will be sent within a minute.",
-                servers=", ".join(servers.mapped("name")),
-                mails=len(refused),
-            )
-        else:
-            message = _("None of these mails failed for its sender any more.")
-        return {
-            "type": "ir.actions.client",
-            "tag": "display_notification",
-            "params": {
-                "message": message,
-                "type": "success" if refused else "info",
-                # a mail that is sent may be deleted
-                "next": self.env["ir.actions.actions"]._for_xml_id("mail.action_view_mail_mail"),
-            },
-        }
+        refused._put_in_queue()
+        message = _(
+            "%(servers)s now lets only its login send. %(mails)s mails are in the queue again."
+            " %(queue)s",
+            servers=", ".join(servers.mapped("name")),
+            mails=len(refused),
+            queue=self._told_of_queue(),
+        )
+        return done(message, self._kind_of_done())
 
     @api.model
     def default_get(self, fields_list):
@@ -125,7 +116,7 @@ class MailMail(models.Model):
     def send(self, auto_commit=False, raise_exception=False):
         """Send each server's mails on their own, whatever happens to the others'."""
         if not self.env["mail.routing"]._is_active():
-            mails = self.with_context(mail_delivery=Delivery())
+            mails = self.with_context(mail_delivery=Delivery(one_by_one=auto_commit))
             return super(MailMail, mails).send(
                 auto_commit=auto_commit, raise_exception=raise_exception
             )
@@ -142,6 +133,7 @@ class MailMail(models.Model):
                     )
         for mails, failure in groups:
             delivery = mails._delivery()
+            delivery.keeps_from |= auto_commit
             try:
                 if failure:
                     mails.with_context(lang=mails._authors_language())._fail(failure)
@@ -167,8 +159,8 @@ class MailMail(models.Model):
                 else:
                     # the mails that have no state yet stay in the queue
                     self.env.cr.rollback()
-                    server = delivery.server and delivery.server.name
-                    _logger.exception("The mails of server %s wait", server)
+                    server = delivery.server.name if delivery.server else "no server"
+                    _logger.exception("The mails of %s wait", server)
         return True
 
     def _delivery(self):
@@ -251,6 +243,8 @@ class MailMail(models.Model):
         for server_id, smtp_from, mail_ids in super()._split_by_mail_configuration():
             if delivery:
                 delivery.note_server(self.env, server_id)
+                # native has read them
+                delivery.keeps_from |= len(set(self.mapped("email_from"))) == 1
             yield server_id, smtp_from, mail_ids
 
     def action_explain_route(self):
@@ -313,6 +307,7 @@ class MailMail(models.Model):
                     )
                     mail._send_one(send, auto_commit, raise_exception)
             if delivery.is_over():
+                delivery.put_off = True
                 _logger.info(
                     "The session with %s is over: what it has not sent stays in the queue",
                     delivery.server.name,
@@ -620,14 +615,14 @@ class MailMail(models.Model):
         """Let nothing that was refused pass for sent, and take those who got it off a failure."""
         delivery = self._delivery()
         if not delivery or self.ids != [delivery.mail_id]:
-            if delivery and failure_type == "mail_smtp":  # native keeps the words on the mail only
+            if failure_type == "mail_smtp":  # native keeps the words on the mail only
                 failure_reason = failure_reason or self[:1].failure_reason
             result = super()._postprocess_sent_message(
                 success_pids, failure_reason=failure_reason, failure_type=failure_type
             )
             delivery = Delivery.of(self.env)
             if delivery:
-                delivery.mail_from = False  # the next mail may not come as far
+                delivery.forget_senders()
             return result
         words = {}
         if failure_type == "unknown":

@@ -108,7 +108,7 @@ class MailMail(models.Model):
             sentences[mail_id] = _(
                 "Waiting, next try at %(time)s, because: %(reason)s",
                 time=self._time_of_day(until, now),
-                reason=(reason or "").partition("\n")[0],
+                reason=_without_cure(reason or ""),
             )
         return sentences
 
@@ -248,6 +248,7 @@ class MailMail(models.Model):
         delivery = self._delivery()
         if not (delivery.ended_early or delivery.put_off):
             return self.browse()
+        # one that was sent may be deleted
         return self.exists().filtered(lambda mail: mail.state == "outgoing")
 
     def _count_messages(self):
@@ -372,3 +373,14 @@ class MailMail(models.Model):
         mail._postprocess_sent_message(
             success_pids=[], failure_reason=reason, failure_type="unknown"
         )
+
+
+def _without_cure(reason):
+    """Give who said what: what helps stands on the lines below, and is not needed while it waits.
+
+    The provider's words have a line of their own, behind a colon.
+    """
+    who, _break, words = reason.partition("\n")
+    if not who.endswith((":", "：")):
+        return who
+    return f"{who} {words.partition(chr(10))[0]}"

@@ -1,4 +1,4 @@
-from odoo import models
+from odoo import api, fields, models
 
 
 class MailNotification(models.Model):
@@ -7,19 +7,42 @@ class MailNotification(models.Model):
 
     _sent_status = "notification_status"
 
+    failure_contact = fields.Char(
+        compute="_compute_failure_contact",
+        help="Whom to ask, where the reader cannot settle the failure himself",
+    )
+
+    @api.depends("failure_type", "failure_reason", "notification_status")
+    @api.depends_context("lang", "uid")
+    def _compute_failure_contact(self):
+        self.failure_contact = False
+        if self.env.user._is_system() or not self.env.user._is_internal():
+            return
+        failure = self.env["mail.failure"]
+        failed = self.filtered(
+            lambda one: (
+                one.notification_status == "exception"
+                and failure._is_for_administrators(one.failure_type, one.failure_reason)
+            )
+        )
+        # sudo: the company of a message, whose reader need not see the field
+        companies = {one: one.sudo().mail_message_id.record_company_id for one in failed}
+        companies = {one: company or self.env.company for one, company in companies.items()}
+        sentences = failure._whom_to_ask(set(companies.values()))
+        for one, company in companies.items():
+            one.failure_contact = sentences[company]
+
     def format_failure_reason(self):
-        """Say why in the provider's words, and what helps in the reader's language.
+        """Say why in the provider's words, what helps in the reader's language, and whom to ask.
 
         Native says no more than "Connection failed" where a server refused the login.
         """
         self.ensure_one()
         told = super().format_failure_reason()
         reason = (self.failure_reason or "").strip()
-        if not reason:
-            return told
-        if reason not in told:
-            told = f"{told}: {reason}"
-        return f"{told}\n{self.failure_help}" if self.failure_help else told
+        if reason and reason not in told:
+            told = f"{told}:\n{reason}"
+        return "\n".join(filter(None, (told, self.failure_help, self.failure_contact)))
 
     def _notification_format(self):
         """Say also until when a mail waits, and why, to a colleague."""

@@ -9,9 +9,11 @@ class MailSent(models.Model):
     """
 
     _name = "mail.sent"
+    _inherit = "mail.failure.shown"
     _description = "Sent Mail"
     _auto = False
     _order = "date desc, id desc"
+    _failed_mails_by = ("mail_id", "result")
     _rec_name = "subject"
     _depends = {
         "mail.mail": [
@@ -19,6 +21,7 @@ class MailSent(models.Model):
             "failure_reason",
             "mail_message_id",
             "recipient_ids",
+            "sent_header_from",
             "sent_mail_from",
             "sent_server_id",
             "sent_server_name",
@@ -42,6 +45,7 @@ class MailSent(models.Model):
             "notification_status",
             "notification_type",
             "res_partner_id",
+            "sent_header_from",
             "sent_mail_from",
             "sent_server_id",
             "sent_server_name",
@@ -63,6 +67,16 @@ class MailSent(models.Model):
     server_id = fields.Many2one("ir.mail_server", string="Server Record", readonly=True)
     server_name = fields.Char(string="Outgoing Server", readonly=True)
     mail_from = fields.Char(string="MAIL FROM", readonly=True)
+    kept_from = fields.Char(string="From as It Was Kept", readonly=True)
+    header_from = fields.Char(
+        string="From",
+        compute="_compute_header_from",
+        help="The sender that the recipient saw",
+    )
+    is_from_decided = fields.Boolean(
+        compute="_compute_header_from",
+        help="From was not kept: it is what the settings of now make of this mail",
+    )
     result = fields.Selection(
         selection=[
             ("ready", "To Send"),
@@ -96,6 +110,7 @@ class MailSent(models.Model):
                     s.id AS server_id,
                     n.sent_server_name AS server_name,
                     n.sent_mail_from AS mail_from,
+                    n.sent_header_from AS kept_from,
                     n.notification_status AS result,
                     n.failure_reason
                 FROM mail_notification n
@@ -127,6 +142,7 @@ class MailSent(models.Model):
                     s.id,
                     x.sent_server_name,
                     x.sent_mail_from,
+                    x.sent_header_from,
                     CASE x.state
                         WHEN 'outgoing' THEN 'ready'
                         WHEN 'cancel' THEN 'canceled'
@@ -145,6 +161,37 @@ class MailSent(models.Model):
             """
         )
 
+    @api.depends("kept_from", "message_id")
+    @api.depends_context("uid")
+    def _compute_header_from(self):
+        self.update({"header_from": False, "is_from_decided": False})
+        if not self.check_access_rights("read", raise_exception=False):
+            return
+        senders = self.filtered(lambda mail: not mail.kept_from)._senders_by_now()
+        for mail in self:
+            mail.header_from = mail.kept_from or senders.get(mail.message_id.id)
+            mail.is_from_decided = bool(mail.header_from and not mail.kept_from)
+
+    def _senders_by_now(self):
+        """Give message id -> the From that sending would give it now, for all at once.
+
+        Without those whose server whoever asks may not read: From may be its login.
+        """
+        routing = self.env["mail.routing"]
+        routes = {
+            message_id: routing._decide(draft)
+            for message_id, draft in routing._drafts(self.message_id)
+        }
+        servers = self.env["ir.mail_server"].browse(
+            {route.server.id for route in routes.values() if route.server and route.server.id}
+        )
+        readable = {False, None, *servers._that_may_be_read().ids}
+        return {
+            message_id: route.header_from
+            for message_id, route in routes.items()
+            if not route.server or route.server.id in readable
+        }
+
     @api.depends("failure_reason", "result")
     @api.depends_context("lang", "uid")
     def _compute_failure_help(self):
@@ -157,6 +204,9 @@ class MailSent(models.Model):
         )
         for mail, cure in zip(failed, cures, strict=True):
             mail.failure_help = cure
+
+    def _failed_mails(self):
+        return self.mail_id.exists().filtered(lambda mail: mail.state == "exception")
 
     def onchange(self, values, field_name, field_onchange):
         """Nobody fills in this list; Odoo would name any record in it, whoever asks."""

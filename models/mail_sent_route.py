@@ -4,7 +4,7 @@ from odoo.tools import sql, ustr
 from .delivery import Delivery
 
 #: the fields of the route, which are the administrator's to see
-ROUTE_FIELDS = ("sent_server_id", "sent_server_name", "sent_mail_from")
+ROUTE_FIELDS = ("sent_server_id", "sent_server_name", "sent_mail_from", "sent_header_from")
 
 #: the states of a mail and of a notification in which something may help
 FAILED = ("exception", "bounce")
@@ -44,7 +44,8 @@ class MailSentRoute(models.AbstractModel):
     The mail itself may be deleted once it is sent; the notification of the recipient stays. The
     route is written along with the status, in native's own ``UPDATE``, so it costs no query; and
     it holds nothing that differs from author to author, so mails that native writes in one
-    ``UPDATE`` still are.
+    ``UPDATE`` still are. From differs; it is kept where each mail is written on its own, or all of
+    a batch have the same.
 
     A model that inherits this mixin names its status in ``_sent_status``. What is being sent
     stands in the context: ``mail_delivery``, a :class:`~.delivery.Delivery`.
@@ -80,6 +81,16 @@ class MailSentRoute(models.AbstractModel):
         prefetch=False,
         groups="base.group_system",
         help="The envelope sender that the mail was given to the server with",
+    )
+
+    # the author's address, of whatever company: Sent Mails shows it to who may read the mail there
+    sent_header_from = fields.Char(
+        string="Sent From",
+        copy=False,
+        readonly=True,
+        prefetch=False,
+        groups=fields.NO_ACCESS,
+        help="The sender that the recipient saw, where that was kept",
     )
 
     failure_help = fields.Text(

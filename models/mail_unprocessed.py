@@ -4,15 +4,54 @@ import logging
 from email.parser import BytesHeaderParser
 
 from odoo import SUPERUSER_ID, _, api, fields, models
-from odoo.exceptions import UserError
+from odoo.exceptions import AccessError, UserError
 from odoo.service.model import PG_CONCURRENCY_ERRORS_TO_RETRY
-from odoo.tools import decode_message_header
+from odoo.tools import decode_message_header, sql
 
 from ..routing import company_of_incoming
 from .fetch_session import Fetching, attempt, with_message_id
+from .mail_delivery_note import ReportOfUnknownMail
+from .mail_failure_shown import done
 from .mail_refusal import SEND_LATER
 
 _logger = logging.getLogger(__name__)
+
+#: key in the context under which :class:`Destination` travels
+DESTINATION = "mail_company_routing_destination"
+
+
+class Destination:
+    """Where an administrator sends a mail that Odoo could not place.
+
+    Contexts that come by RPC are JSON or XML: nobody but the code here can bring one.
+
+    :param res_id: of the document; False: a new one is made
+    """
+
+    def __init__(self, model, res_id=False):
+        self.model = model
+        self.res_id = res_id
+
+    @classmethod
+    def of(cls, env):
+        """Give the one in force in an environment, None where native looks for one."""
+        found = env.context.get(DESTINATION)
+        return found if isinstance(found, cls) else None
+
+
+class MailThread(models.AbstractModel):
+    _inherit = "mail.thread"
+
+    @api.model
+    def message_route(self, message, message_dict, *args, **kwargs):
+        """Take a mail where an administrator sends it, whatever address it was sent to."""
+        destination = Destination.of(self.env)
+        if destination is None:
+            return super().message_route(message, message_dict, *args, **kwargs)
+        self._routing_reset_bounce(message, message_dict)
+        message_dict.pop("parent_id", None)
+        route = (destination.model, destination.res_id, None, self.env.uid, None)
+        return [self._routing_check_route(message, message_dict, route)]
 
 
 class MailUnprocessed(models.Model):
@@ -30,7 +69,18 @@ class MailUnprocessed(models.Model):
     email_from = fields.Char(string="From", readonly=True)
     email_to = fields.Char(string="To", readonly=True)
     message_id = fields.Char(string="Message-Id", readonly=True)
-    reason = fields.Text(readonly=True, help="What Odoo said when it tried to process the mail")
+    reason_key = fields.Char(readonly=True, help="Which sentence of the reason it is")
+    reason_words = fields.Text(
+        string="Odoo's Words",
+        readonly=True,
+        help="What Odoo said when it tried to process the mail",
+    )
+    reason = fields.Text(
+        compute="_compute_reason",
+        inverse="_inverse_reason",
+        help="Why Odoo could not process the mail, and what to do, in your language",
+    )
+    reason_line = fields.Char(string="Why", compute="_compute_reason")
     fetchmail_server_id = fields.Many2one(
         "fetchmail.server", string="Mailbox", ondelete="set null", readonly=True
     )
@@ -40,9 +90,65 @@ class MailUnprocessed(models.Model):
         string="New Record Of",
         help="What its mailbox creates records of by now; Retry goes by this",
     )
-    raw = fields.Binary(string="Message", attachment=True, readonly=True)
+    can_become_lead = fields.Boolean(compute="_compute_can_become_lead")
+    raw = fields.Binary(string="Original Message", attachment=True, readonly=True)
     raw_name = fields.Char(compute="_compute_raw_name")
     tries = fields.Integer(default=1, readonly=True)
+
+    def _auto_init(self):
+        # the words that an earlier version kept, in one language
+        cr = self.env.cr
+        if sql.column_exists(cr, self._table, "reason"):
+            sql.rename_column(cr, self._table, "reason", "reason_words")
+        return super()._auto_init()
+
+    @api.depends("reason_key", "reason_words")
+    @api.depends_context("lang")
+    def _compute_reason(self):
+        sentences = self._reason_sentences()
+        for mail in self:
+            told = (sentences.get(mail.reason_key), mail.reason_words)
+            mail.reason = "\n".join(filter(None, told))
+            mail.reason_line = mail.reason.partition("\n")[0]
+
+    def _inverse_reason(self):
+        for mail in self:
+            mail.write({"reason_key": False, "reason_words": mail.reason})
+
+    @api.model
+    def _reason_sentences(self):
+        """Give key -> what it is, and what to do, in the reader's language."""
+        return {
+            "broken": _("Odoo's transaction broke while it was processed. Retry."),
+            "no_route": _(
+                "Nobody in Odoo reads the address it was sent to: no alias has this address, the"
+                " mail answers no message, and its incoming server creates no records. Choose the"
+                " document that it belongs to; or let its incoming server create records, then"
+                " retry."
+            ),
+            "nul": _(
+                "It has a NUL character, which the database refuses. Read it in the message itself."
+            ),
+            "report": _(
+                "It says that a mail did not arrive, but not which one. Look for the mail that"
+                " it is about, correct the address, and send that again."
+            ),
+            "odoo": _(
+                "Odoo, or an app, refuses it for the reason below. Settle that, then retry; or"
+                " choose the document that it belongs to."
+            ),
+            "fault": _(
+                "A fault in Odoo or an app keeps it from being processed. Choose the document that"
+                " it belongs to; tell your developer the words below."
+            ),
+        }
+
+    @api.depends_context("uid")
+    def _compute_can_become_lead(self):
+        has_leads = "crm.lead" in self.env and self.env["crm.lead"].check_access_rights(
+            "create", raise_exception=False
+        )
+        self.can_become_lead = has_leads
 
     @api.depends("message_id")
     def _compute_raw_name(self):
@@ -65,7 +171,7 @@ class MailUnprocessed(models.Model):
             return kept
         values = {
             "raw": base64.b64encode(raw),
-            "reason": self._reason(error),
+            **self._reason_of(error),
             "fetchmail_server_id": server_id,
         }
         try:
@@ -115,26 +221,24 @@ class MailUnprocessed(models.Model):
         }
 
     @api.model
-    def _reason(self, error):
-        """Say what went wrong: Odoo's own words, with the cure where it is known."""
-        words = _storable(f"{type(error).__name__}: {error}")[:4000]
+    def _reason_of(self, error):
+        """Give the values that say what went wrong: which sentence, and Odoo's own words.
+
+        :param error: the exception, None where it is unknown
+        """
         if error is None:
-            words = _("Odoo's transaction broke while it was processed. Retry.")
-        elif isinstance(error, UserError):
-            words = _storable(str(error))
-        elif isinstance(error, ValueError) and "No possible route" in words:
-            words = _(
-                "Nobody in Odoo reads the address it was sent to: no alias has this address, the"
-                " mail answers no message, and its incoming server creates no records.\n%s",
-                words,
-            )
+            return {"reason_key": "broken", "reason_words": False}
+        if isinstance(error, ReportOfUnknownMail):
+            return {"reason_key": "report", "reason_words": False}
+        if isinstance(error, UserError):
+            return {"reason_key": "odoo", "reason_words": _storable(error)}
+        words = _storable(f"{type(error).__name__}: {error}")[:4000]
+        key = "fault"
+        if isinstance(error, ValueError) and "No possible route" in words:
+            key = "no_route"
         elif isinstance(error, ValueError) and "NUL" in words:
-            words = _(
-                "It has a NUL character, which the database refuses. Read it in the message"
-                " itself.\n%s",
-                words,
-            )
-        return words
+            key = "nul"
+        return {"reason_key": key, "reason_words": words}
 
     def action_delete(self):
         """Delete the mails, and go back to the list."""
@@ -144,45 +248,88 @@ class MailUnprocessed(models.Model):
         )
 
     def action_retry(self):
-        """Process the mails once more; those that succeed are taken off the list.
+        """Process the mails once more, by what their mailboxes are set to now.
+
+        Those that succeed are taken off the list.
 
         :return: a notification of how many did, or the reason where the only one did not
         """
-        self.check_access_rights("unlink")
-        self.check_access_rule("unlink")
-        done = self.browse()
-        for mail in self:
-            if mail._retry():
-                done |= mail
-        failed = self - done
-        done.unlink()
-        message = _("%s mails were processed.", len(done))
-        if failed:
-            if len(self) == 1:
-                message = _("Still not processed: %s", failed.reason)
-            else:
-                message = _(
-                    "%(done)s mails were processed, %(failed)s were not: see their reason.",
-                    done=len(done),
-                    failed=len(failed),
-                )
+        return self._process_again()
+
+    def action_choose(self):
+        """Ask for the document that these mails belong to."""
         return {
-            "type": "ir.actions.client",
-            "tag": "display_notification",
-            "params": {
-                "message": message,
-                "type": "warning" if failed else "success",
-                "sticky": bool(failed),
-                "next": {"type": "ir.actions.act_window_close"}
-                if failed
-                else self.env["ir.actions.actions"]._for_xml_id(
-                    "mail_company_routing.action_mail_unprocessed"
-                ),
-            },
+            "type": "ir.actions.act_window",
+            "name": _("Choose the Document"),
+            "res_model": "mail.unprocessed.choose",
+            "view_mode": "form",
+            "target": "new",
+            "context": {"default_mail_ids": self.ids},
         }
 
-    def _retry(self):
-        """Process one mail; give whether that succeeded."""
+    def action_make_lead(self):
+        """Make a lead of each of these mails, as if its mailbox created them.
+
+        :raises AccessError: where CRM is not installed, or its leads are not for whoever asks
+        """
+        if not all(self.mapped("can_become_lead")):
+            raise AccessError(_("You may create no leads."))
+        return self._process_again(Destination("crm.lead"))
+
+    def _process_again(self, destination=None):
+        """Process the mails; those that succeed are taken off the list.
+
+        :param destination: where to; None: as native finds it
+        :return: a notification of what was done
+        """
+        self.check_access_rights("unlink")
+        self.check_access_rule("unlink")
+        settled, records = self.browse(), []
+        for mail in self:
+            processed, record = mail._retry(destination)
+            if processed:
+                settled |= mail
+                records += [record] if record else []
+        failed = self - settled
+        settled.unlink()
+        return self._told(len(settled), failed, records)
+
+    def _told(self, count, failed, records):
+        """Give the notification of what became of some mails.
+
+        :param count: how many were processed
+        :param failed: those that were not
+        :param records: the documents that they are at now, where that is known
+        """
+        if len(records) == 1 and not failed:
+            message = _(
+                "The mail is at %(kind)s '%(name)s' now.",
+                kind=self.env["ir.model"]._get(records[0]._name).name,
+                name=records[0].display_name,
+            )
+        elif not failed:
+            message = _("%s mails were processed.", count)
+        elif len(failed) == 1 and not count:
+            message = _("Still not processed: %s", failed.reason)
+        else:
+            message = _(
+                "%(done)s mails were processed, %(failed)s were not: see their reason.",
+                done=count,
+                failed=len(failed),
+            )
+        action = done(message, "warning" if failed else "success")
+        if not failed:
+            action["params"]["next"] = self.env["ir.actions.actions"]._for_xml_id(
+                "mail_company_routing.action_mail_unprocessed"
+            )
+        return action
+
+    def _retry(self, destination=None):
+        """Process one mail.
+
+        :param destination: where to; None: as native finds it
+        :return: whether that succeeded, and the document that it is at, where that is known
+        """
         self.ensure_one()
         if not self.raw:
             raise UserError(_("The message of this mail is gone, it cannot be retried."))
@@ -191,23 +338,33 @@ class MailUnprocessed(models.Model):
         thread = (
             self.env["mail.thread"]
             .with_user(SUPERUSER_ID)
-            .with_context(**{SEND_LATER: True, "default_fetchmail_server_id": server.id})
+            .with_context(
+                **{
+                    SEND_LATER: True,
+                    DESTINATION: destination,
+                    "default_fetchmail_server_id": server.id,
+                }
+            )
         )
         try:
             with attempt(self.env.cr):
-                thread.message_process(
+                res_id = thread.message_process(
                     server.object_id.model,
                     with_message_id(base64.b64decode(self.raw)),
                     save_original=server.original,
                     strip_attachments=bool(server) and not server.attach,
                 )
+                if destination and not res_id:
+                    raise UserError(
+                        _("Odoo has this mail already, or takes its sender for a robot.")
+                    )
         except Exception as error:
             if getattr(error, "pgcode", None) in PG_CONCURRENCY_ERRORS_TO_RETRY:
                 raise  # Odoo repeats the request
             _logger.info("Unprocessed mail %s failed again", self.id, exc_info=True)
-            self.sudo().write({"reason": self._reason(error), "tries": self.tries + 1})
-            return False
-        return True
+            self.sudo().write({**self._reason_of(error), "tries": self.tries + 1})
+            return False, None
+        return True, self.env[destination.model].browse(res_id) if destination and res_id else None
 
 
 def _storable(text):

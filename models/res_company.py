@@ -29,8 +29,8 @@ class ResCompany(models.Model):
         string="Email Domain",
         ondelete="restrict",
         index="btree_not_null",
-        help="The domain that mail of this company is sent from and answered to. Several companies"
-        " may share one.",
+        help="The alias domain that mail of this company is sent from and answered to. Several"
+        " companies may share one.",
     )
     reply_to_by_company = fields.Boolean(
         string="Mail Reply-To by Company",
@@ -68,10 +68,19 @@ class ResCompany(models.Model):
     catchall_formatted = fields.Char(compute="_compute_catchall")
     default_from_email = fields.Char(string="Default From", compute="_compute_default_from_email")
     reply_to_email = fields.Char(string="Reply-To Address", compute="_compute_reply_to_email")
+    routing_example_user_id = fields.Many2one(
+        "res.users",
+        string="Mail Written by",
+        compute="_compute_routing_example_user_id",
+        readonly=False,
+        store=False,
+        groups="base.group_system",
+        help="Whose mail is shown below. Nothing of it is saved.",
+    )
     routing_from_example = fields.Char(
-        string="Your Mail Is From",
+        string="Is From",
         compute="_compute_routing_examples",
-        help="The sender of a mail that you would write in this company's name",
+        help="The sender of a mail that this user would write in this company's name",
     )
     routing_reply_to_example = fields.Char(
         string="Answers Go To",
@@ -125,22 +134,34 @@ class ResCompany(models.Model):
         "name",
         "reply_to_by_company",
         "reply_to_prefix",
+        "routing_example_user_id",
     )
     @api.depends_context("uid")
     def _compute_routing_examples(self):
-        user = self.env.user
-        email_from = user.email_formatted or ""
+        reader = self.env.user
         for company in self:
-            his = company._origin <= user.company_ids if company._origin else user._is_system()
-            if not self.env.su and (user.share or not his):
+            his = company._origin <= reader.company_ids if company._origin else reader._is_system()
+            if not self.env.su and (reader.share or not his):
                 # he writes in its name no mail, whose sender may be its server's login
                 company.routing_from_example = company.routing_reply_to_example = False
                 continue
+            user = reader
+            if reader._is_system():  # to nobody else the Outgoing Email Domain of others
+                user = company.routing_example_user_id._origin or reader
+            email_from = user.email_formatted or ""
             facts = company._facts_of_form()
-            draft = Draft(email_from, company_id=company._origin.id or 0, author=Author())
+            company_id = company._origin.id
+            author = user._routing_author(company_id) if company_id else Author()
+            # whoever looks at the form is somebody, also where the superuser does
+            author = dataclasses.replace(author, is_bot=False)
+            draft = Draft(email_from, company_id=company_id or 0, author=author)
             route = decide(draft, facts)
             company.routing_from_example = route.header_from
             company.routing_reply_to_example = route.reply_to or parse_mailbox(email_from).address
+
+    @api.depends_context("uid")
+    def _compute_routing_example_user_id(self):
+        self.routing_example_user_id = self.env.user
 
     @api.depends(
         "mail_server_by_domain", "mail_server_by_reply_to", "mail_server_ids.active", "name"
@@ -250,6 +271,19 @@ class ResCompany(models.Model):
                         domain=domain.unicode_name or settings.catchall_domain,
                     )
                 )
+
+    def action_open_email_routing(self):
+        """Open this company's page Email Routing."""
+        self.ensure_one()
+        view = self.env.ref("mail_company_routing.res_company_view_form_routing")
+        return {
+            "type": "ir.actions.act_window",
+            "name": self.name,
+            "res_model": self._name,
+            "res_id": self.id,
+            "views": [(view.id, "form")],
+            "target": "current",
+        }
 
     def _write(self, vals):
         result = super()._write(vals)

@@ -14,14 +14,21 @@ class ResUsers(models.Model):
         help="The domain you write from in the present company, where that has Mail From by Company"
         " on. Empty: the company's own.",
     )
+    outgoing_domain_ids = fields.One2many(
+        "mail.outgoing.domain",
+        "user_id",
+        string="Outgoing Email Domains",
+        help="The domain you write from, company by company, where Mail From by Company is on."
+        " Empty: the company's Email Domain.",
+    )
 
     @property
     def SELF_READABLE_FIELDS(self):
-        return super().SELF_READABLE_FIELDS + ["alias_domain_id"]
+        return super().SELF_READABLE_FIELDS + ["alias_domain_id", "outgoing_domain_ids"]
 
     @property
     def SELF_WRITEABLE_FIELDS(self):
-        return super().SELF_WRITEABLE_FIELDS + ["alias_domain_id"]
+        return super().SELF_WRITEABLE_FIELDS + ["alias_domain_id", "outgoing_domain_ids"]
 
     @api.constrains("alias_domain_id")
     def _check_alias_domain_id(self):
@@ -61,8 +68,11 @@ class ResUsers(models.Model):
 
         :param company_id: the company of the mail
         """
+        return self._author_from(self.with_company(company_id).alias_domain_id)
+
+    def _author_from(self, domain) -> Author:
+        """Give the same, with this Outgoing Email Domain; see :meth:`_routing_author`."""
         self.ensure_one()
-        domain = self.with_company(company_id).alias_domain_id
         usable = domain and domain.active and self._may_write_from(domain)
         return Author(
             outgoing_domain=domain.name if usable else "",

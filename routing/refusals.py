@@ -14,11 +14,16 @@ def _(sentence: str) -> str:
     return sentence
 
 
-#: kind -> sentence with the cure; %(server)s is the server's name
+#: kind -> sentence with the cure; %(server)s is the server's name, %(login)s what it logs in as
 CURES = {
     "sender": _(
         "Refused by %(server)s: it lets only its own login send. Turn on Restrict Username in"
         " General Settings, or set this server's Sender Policy to 'Only the login may send'."
+    ),
+    # Restrict Username says nothing to a server of this policy
+    "sender_any": _(
+        "Refused by %(server)s: it lets only its own login send, but its Sender Policy is 'Any"
+        " sender'. Set it to 'Only the login may send'."
     ),
     "sender_restricted": _(
         "Refused by %(server)s: it did not accept its Login Address %(address)s as the sender."
@@ -26,8 +31,19 @@ CURES = {
     ),
     "sender_since": _("%(server)s sends as its login %(address)s by now: retry the mail."),
     "login": _(
-        "%(server)s refused the login. Check its username and password; many providers ask for"
-        " an authorization code or an app password instead of the one of their web mail."
+        "The server %(server)s refused the login. Check its username and password; many providers"
+        " ask for an authorization code or an app password instead of the one of their web mail."
+    ),
+    "login_of": _(
+        "The server %(server)s refused the login of %(login)s. Check its username and password;"
+        " many providers ask for an authorization code or an app password instead of the one of"
+        " their web mail."
+    ),
+    # a server that is named as its login, as Set Up a Mailbox does
+    "login_same": _(
+        "The server refused the login of %(login)s. Check its username and password; many"
+        " providers ask for an authorization code or an app password instead of the one of their"
+        " web mail."
     ),
     "quota": _(
         "%(server)s accepts no more mails or logins for now: the provider's sending limit is"
@@ -52,6 +68,8 @@ class Refusal:
         server: str,
         *,
         login_address: str = "",
+        login: str = "",
+        policy: str = "",
         mail_from: str | None = None,
         translate=lambda text: text,
     ) -> str:
@@ -59,6 +77,8 @@ class Refusal:
 
         :param server: the server's name
         :param login_address: of a restricted server: that setting is on already
+        :param login: what the server logs in as, where the reader may know it
+        :param policy: the server's Sender Policy
         :param mail_from: the envelope sender that was refused, where it is known
         :param translate: takes the English sentence, gives the reader's
         """
@@ -66,7 +86,15 @@ class Refusal:
         if kind == "sender" and login_address:
             since = mail_from is not None and mail_from != login_address
             kind = "sender_since" if since else "sender_restricted"
-        return translate(CURES[kind]) % {"server": server, "address": login_address}
+        elif kind == "sender" and policy == "any":
+            kind = "sender_any"
+        elif kind == "login" and login:
+            kind = "login_same" if server == login else "login_of"
+        return translate(CURES[kind]) % {
+            "server": server,
+            "address": login_address,
+            "login": login,
+        }
 
 
 #: code, phrase (regular expression on the case-folded reply), kind, provider
@@ -101,8 +129,9 @@ _KNOWN = [
     )
 ]
 
-#: RFC 4954 6: 534 and 535 are about nothing but the login
-_LOGIN_REFUSED = re.compile(r"(?:\(|: )(53[45])[ ,-]")
+#: RFC 4954 6: 534 and 535 are about nothing but the login; where a failure was kept, its words are
+#: all of it, or stand behind a bracket or a colon
+_LOGIN_REFUSED = re.compile(r"(?:^|\(|[:：] ?)(53[45])[ ,-]")
 
 
 def recognise_refusal(code: int | None, reply: str | bytes) -> Refusal | None:

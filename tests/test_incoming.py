@@ -6,6 +6,7 @@ from email.message import EmailMessage
 from email.utils import make_msgid
 from unittest.mock import patch
 
+from odoo.exceptions import AccessError, UserError
 from odoo.tests import tagged
 from odoo.tests.common import new_test_user
 from odoo.tools import mute_logger
@@ -696,6 +697,51 @@ class TestUnprocessed(IncomingCase):
         self.assertTrue(self.env["res.partner"].search([("name", "=", "Enquiry 1")]))
 
     @mute_logger(*QUIET)
+    def test_the_reason_is_in_the_readers_language(self):
+        self.env["res.lang"]._activate_lang("zh_CN")
+        self.write_to(self.provider_a, "nobody@a.com", "Enquiry")
+        self.fetch()
+        kept = self.unprocessed()
+        self.assertIn("Choose the document", kept.reason)
+        told = kept.with_context(lang="zh_CN").reason
+        self.assertIn("请选择", told)
+        self.assertIn("No possible route", told, "Odoo's own words stay")
+
+    @mute_logger(*QUIET)
+    def test_its_document_is_chosen(self):
+        self.write_to(self.provider_a, "nobody@a.com", "Enquiry")
+        self.fetch()
+        kept = self.unprocessed()
+        wizard = self.env["mail.unprocessed.choose"].create({"mail_ids": [(6, 0, kept.ids)]})
+        with self.assertRaises(UserError):
+            wizard.action_choose()
+        wizard.document = self.of_a
+        told = wizard.action_choose()["params"]
+        self.assertEqual(told["type"], "success")
+        self.assertIn(self.of_a.name, told["message"])
+        self.assertFalse(self.unprocessed())
+        message = self.of_a.message_ids[0]
+        self.assertIn("What does it cost?", message.body)
+        self.assertEqual(message.author_id, self.customer)
+
+    @mute_logger(*QUIET)
+    def test_a_lead_is_made_of_it(self):
+        self.write_to(self.provider_a, "nobody@a.com", "Enquiry")
+        self.fetch()
+        kept = self.unprocessed()
+        if "crm.lead" not in self.env:
+            self.assertFalse(kept.can_become_lead)
+            with self.assertRaises(AccessError):
+                kept.action_make_lead()
+            return
+        self.assertTrue(kept.can_become_lead)
+        told = kept.action_make_lead()["params"]
+        self.assertIn("Enquiry", told["message"])
+        lead = self.env["crm.lead"].search([("name", "=", "Enquiry")])
+        self.assertEqual((lead.company_id, lead.email_normalized), (self.a, CUSTOMER))
+        self.assertFalse(self.unprocessed())
+
+    @mute_logger(*QUIET)
     def test_retry_sends_nothing_itself(self):
         self.provider_b.set_catch_all("b.com", "kevin@b.com")
         self.write_to(self.provider_b, "nobody@b.com", "Enquiry 1")
@@ -709,7 +755,6 @@ class TestUnprocessed(IncomingCase):
 
     @mute_logger(*QUIET)
     def test_retry_is_the_administrators(self):
-        from odoo.exceptions import AccessError
 
         self.write_to(self.provider_a, "nobody@a.com", "Enquiry 1")
         self.fetch()
@@ -765,7 +810,6 @@ class TestUnprocessed(IncomingCase):
         self.assertEqual(len(self.answers(self.of_b)), 1)
 
     def test_only_administrators_see_it(self):
-        from odoo.exceptions import AccessError
 
         with self.assertRaises(AccessError):
             self.env["mail.unprocessed"].with_user(self.ziying).search([])

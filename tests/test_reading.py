@@ -70,11 +70,14 @@ MODELS = (
     "mail.mailbox.setup",
     "mail.message",
     "mail.notification",
+    "mail.outgoing.domain",
     "mail.provider",
     "mail.resend.message",
     "mail.route.explain",
+    "mail.routing.start",
     "mail.sent",
     "mail.unprocessed",
+    "mail.unprocessed.choose",
     "res.company",
     "res.config.settings",
     "res.users",
@@ -345,7 +348,9 @@ class TestReading(TwoCompaniesCase):
             mail_compose_message=of_document,
             mail_resend_message=of_document,
             res_users={"author"},
-            res_company={"answers", "login"},  # what the customer sees of his own mail
+            # what the customer sees of his own mail
+            res_company={"answers", "login"},
+            mail_outgoing_domain={"login"},
         )
 
     def test_a_user_of_another_company(self):

@@ -6,10 +6,13 @@ The tours name fields, not texts, so one tour serves both languages.
 import shutil
 import unittest
 from functools import wraps
+from unittest.mock import patch
 
 from odoo.tests.common import HttpCase, new_test_user, tagged
+from odoo.tools import mute_logger
 
 from ..dev.dns_server import DnsServer
+from ..dev.provider import Provider
 
 #: what Odoo's ChromeBrowser looks for, in its order
 BROWSERS = ("google-chrome", "chromium", "chromium-browser", "google-chrome-stable")
@@ -69,7 +72,7 @@ class TestTours(HttpCase):
         cls.admin = new_test_user(
             cls.env,
             "murong.ziying",
-            groups="base.group_system,base.group_erp_manager",
+            groups="base.group_system,base.group_erp_manager,base.group_partner_manager",
             name="慕容紫英",
             email="zy@odoomommy.com",
         )
@@ -175,11 +178,67 @@ class TestTours(HttpCase):
 
     @in_each_language
     def test_preferences(self):
-        """An ordinary user sets his own Outgoing Email Domain."""
-        domain = self.env["mail.alias.domain"].create({"name": "c.com"})
+        """An ordinary user sets his Outgoing Email Domain of one company: three clicks."""
+        trading = self.env["res.company"].create(
+            {"name": "Murong Trading", "email_from_by_company": True}
+        )
+        domain = self.env["mail.alias.domain"].create({"name": "c.com", "company_id": trading.id})
         user = new_test_user(
-            self.env, "lingsha.han", name="韩菱纱", email="lingsha.han@odoomommy.com"
+            self.env,
+            "lingsha.han",
+            name="韩菱纱",
+            email="lingsha.han@odoomommy.com",
+            company_ids=[(6, 0, (self.company + trading).ids)],
         )
         user.lang = self.env.user.lang
         self.start_tour("/web", "mail_company_routing.preferences", login="lingsha.han")
-        self.assertEqual(user.alias_domain_id, domain)
+        self.assertEqual(user.with_company(trading).alias_domain_id, domain)
+        self.assertFalse(user.with_company(self.company).alias_domain_id)
+
+    def written(self, provider):
+        """Let the administrator write to a customer by a provider; give the document's address."""
+        # real sockets: Odoo opens no connection in test mode
+        real = patch.object(self.registry["ir.mail_server"], "_is_test_mode", lambda self: False)
+        self.addCleanup(real.stop)
+        real.start()
+        self.env["ir.mail_server"].create(
+            {
+                "name": "Ohm SMTP",
+                "smtp_host": provider.smtp_host,
+                "smtp_port": provider.smtp_port,
+                "smtp_user": "kevin@odoomommy.com",
+                "smtp_pass": "secret",
+            }
+        )
+        self.customer = self.env["res.partner"].create(
+            {"name": "Customer", "email": "customer@example.net"}
+        )
+        document = self.env["res.partner"].create({"name": "Document"})
+        document.with_user(self.admin).message_post(
+            body="Hello",
+            partner_ids=self.customer.ids,
+            message_type="comment",
+            subtype_xmlid="mail.mt_comment",
+            force_send=True,
+        )
+        return f"/web#model=res.partner&view_type=form&id={document.id}"
+
+    @mute_logger("odoo.addons.mail.models.mail_mail", "odoo.addons.base.models.ir_mail_server")
+    @in_each_language
+    def test_a_refused_mail(self):
+        """Two clicks from the red envelope to the queue; the provider then takes the mail."""
+        with Provider({"kevin@odoomommy.com": "secret"}, "tencent") as provider:
+            place = self.written(provider)
+            self.assertFalse(provider.mails)
+            self.start_tour(place, "mail_company_routing.failure", login="murong.ziying")
+            self.env["mail.mail"].process_email_queue()
+            self.assertEqual([mail.mail_from for mail in provider.mails], ["kevin@odoomommy.com"])
+
+    @in_each_language
+    def test_a_sent_mail(self):
+        """Two clicks from the envelope to what happened."""
+        with Provider({"kevin@odoomommy.com": "secret"}, "any") as provider:
+            place = self.written(provider)
+            self.assertEqual(len(provider.mails), 1)
+            self.start_tour(place, "mail_company_routing.explain", login="murong.ziying")
+            self.assertEqual(len(provider.mails), 1, "asked without sending")

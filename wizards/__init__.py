@@ -8,4 +8,6 @@ from . import mail_mailbox_guess
 from . import mail_mailbox_oauth
 from . import mail_resend_message
 from . import mail_route_explain
+from . import mail_routing_start
+from . import mail_unprocessed_choose
 from . import mail_wizard_invite

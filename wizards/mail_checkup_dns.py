@@ -212,7 +212,8 @@ class MailCheckup(models.TransientModel):
         )
         return (
             Markup(
-                "<div class='d-flex mb-2'><i class='fa fa-fw fa-%s mt-1 me-2' title='%s'></i>"
+                "<div class='d-flex mb-2'>"
+                "<i class='fa fa-fw fa-%s flex-shrink-0 mt-1 me-2' title='%s'></i>"
                 "<b class='o_mail_checkup_kind me-2'>%s</b><div>%s</div></div>"
             )
         ) % (icon, word, check.kind, body)

@@ -33,6 +33,8 @@ class MailRouteExplain(models.TransientModel):
     """
 
     _name = "mail.route.explain"
+    _inherit = "mail.failure.shown"
+    _failed_mails_by = ("mail_id", "message_id")
     _description = "Explain a Mail Route"
 
     mail_id = fields.Many2one("mail.mail", ondelete="cascade")
@@ -44,6 +46,11 @@ class MailRouteExplain(models.TransientModel):
         string="What Happened",
         compute="_compute_sent_ids",
         help="What became of the mail, recipient by recipient, and by which server it went",
+    )
+    sent_failure = fields.Text(
+        string="Why It Failed",
+        compute="_compute_sent_ids",
+        help="The words of the server, and what helps",
     )
     res_model = fields.Char(string="Document Model")
     res_id = fields.Many2oneReference(string="Document", model_field="res_model")
@@ -114,9 +121,16 @@ class MailRouteExplain(models.TransientModel):
     def _compute_sent_ids(self):
         for wizard in self:
             message = wizard.mail_id.mail_message_id or wizard.message_id
-            wizard.sent_ids = self.env["mail.sent"].search(
-                [("message_id", "in", message.ids)], limit=80
-            )
+            sent = self.env["mail.sent"].search([("message_id", "in", message.ids)], limit=80)
+            wizard.sent_ids = sent
+            failed = sent.filtered("failure_reason")
+            words = [text for one in failed for text in (one.failure_reason, one.failure_help)]
+            # several recipients fail for one reason
+            wizard.sent_failure = "\n".join(dict.fromkeys(filter(None, words)))
+
+    def _failed_mails(self):
+        mails = self.sent_ids.mail_id.exists()
+        return mails.filtered(lambda mail: mail.state == "exception")
 
     @api.depends(
         "mail_id",
@@ -297,12 +311,14 @@ class MailRouteExplain(models.TransientModel):
         self.probe = "\n".join(filter(None, [*lines, *trouble[1:]]))
         self.probe_words = "\n".join(filter(None, trouble))
         self.probe_state = "refused" if trouble else "accepted"
+        # a button that leaves its dialog open asks for another one: with the same page on top
+        view = self.env.ref("mail_company_routing.mail_route_explain_view_form_asked")
         return {
             "type": "ir.actions.act_window",
             "name": _("Explain a Mail Route"),
             "res_model": self._name,
             "res_id": self.id,
-            "view_mode": "form",
+            "views": [(view.id, "form")],
             "target": "new",
         }
 

@@ -40,6 +40,7 @@ TIMEZONE = "Asia/Shanghai"
 RECEIVED = "2026-01-05 08:30:00"
 SENT = "2026-01-05 08:10:00"
 SLOW_SECONDS = 1.5
+QUESTION = "When can you deliver?"
 
 SETUP = """
 const {action, orm} = odoo.__WOWL_DEBUG__.root.env.services;
@@ -59,6 +60,19 @@ orm.create("mail.mailbox.setup", [ids.slow_mailbox]).then((created) => show(crea
 EXPLAIN = """
 odoo.__WOWL_DEBUG__.root.env.services.action.doAction(
     "mail_company_routing.action_mail_route_explain", {additionalContext: ids.explained}
+);
+"""
+# What a click on the red envelope does
+SENDING_FAILURES = """
+odoo.__WOWL_DEBUG__.root.env.services.action.doAction(
+    "mail.mail_resend_message_action",
+    {additionalContext: {mail_message_to_resend: ids.failed_message}}
+);
+"""
+EXPLAIN_FAILURE = """
+odoo.__WOWL_DEBUG__.root.env.services.action.doAction(
+    "mail_company_routing.action_mail_route_explain",
+    {additionalContext: {default_message_id: ids.failed_message}}
 );
 """
 # What "Preferences" in the user's menu does; on a phone that menu is two levels down
@@ -151,6 +165,34 @@ SCREENS = (
         script=EXPLAIN,
         height=1100,
     ),
+    Screen(
+        "route_explain_failure",
+        SENT_MAILS,
+        ".modal [name=sent_ids] .o_data_row",
+        DIALOG,
+        script=EXPLAIN_FAILURE,
+        height=1100,
+    ),
+    Screen(
+        "sending_failures",
+        SENT_MAILS,
+        ".modal [name=partner_ids] .o_data_row",
+        DIALOG,
+        script=SENDING_FAILURES,
+        height=880,
+    ),
+    Screen(
+        "first_steps",
+        "action=mail_company_routing.action_mail_routing_start",
+        ".o_mail_routing_start :is(.o_data_row, .o_kanban_record)",
+        FORM,
+    ),
+    Screen(
+        "sent_form",
+        view(SENT_MAILS, "form", "mail.sent", "{failed_sent}"),
+        field("failure_reason"),
+        FORM,
+    ),
     Screen("sent_list", SENT_MAILS, ROW, (*LIST, ".o_kanban_record:not(.o_kanban_ghost)")),
     Screen(
         "sent_pivot",
@@ -232,20 +274,25 @@ SCREENS = (
     Screen(
         "user_form",
         view("action=base.action_res_users", "form", "res.users", "{user}"),
-        ".tab-pane.active [name=alias_domain_id]",
+        ".tab-pane.active [name=outgoing_domain_ids] .o_data_row",
         FORM,
         tab("preferences"),
     ),
     Screen(
         "preferences",
         "action=mail.action_discuss",
-        ".modal [name=alias_domain_id]",
+        ".modal [name=outgoing_domain_ids] .o_data_row",
         DIALOG,
         script=PREFERENCES,
         login=USER_LOGIN,
         height=880,
     ),
-    Screen("unprocessed_list", UNPROCESSED, ".o_data_row", (*BAR, *LIST)),
+    Screen(
+        "unprocessed_list",
+        UNPROCESSED,
+        ":is(.o_data_row, .o_kanban_record)",
+        (*BAR, *LIST, ".o_kanban_record:not(.o_kanban_ghost)"),
+    ),
     Screen(
         "unprocessed_form",
         view(UNPROCESSED, "form", "mail.unprocessed", "{unprocessed}"),
@@ -418,6 +465,15 @@ class Showcase(OdooOffice):
             own = env.company.alias_domain_id
             own.catch_all = "yes"
             failed.send()
+            message = order.with_user(author).message_post(
+                body=QUESTION,
+                partner_ids=order.partner_id.ids,
+                message_type="comment",
+                subtype_xmlid="mail.mt_comment",
+                mail_server_id=strict.id,
+                force_send=False,
+            )
+            env["mail.mail"].search([("mail_message_id", "=", message.id)]).send()
             own.catch_all = "default"
             strict.smtp_host = "smtp.exmail.qq.com"
             trading = env["res.company"].browse(self.ids["company"])
@@ -425,6 +481,8 @@ class Showcase(OdooOffice):
             user = env["res.users"].browse(self.ids["user"])
             self.ids.update(
                 failed=failed.id,
+                failed_message=message.id,
+                failed_sent=2 * message.notification_ids[:1].id,
                 explained={
                     "default_res_model": offer._name,
                     "default_res_id": offer.id,

@@ -145,6 +145,9 @@ def install(browser, address, admin):
         browser.click(".o_kanban_record button[name=button_immediate_install]")
     installed = [["name", "=", ADDON], ["state", "=", "installed"]]
     assert admin.call("ir.module.module", "search_count", installed)
+    browser.wait(
+        "document.querySelector('.o_mail_routing_start [name=one_mailbox] button')", "First Steps"
+    )
 
 
 def walk(browser, address, admin, provider, order, lang):

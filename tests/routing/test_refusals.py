@@ -63,6 +63,36 @@ def test_other_replies_are_left_as_they_are(code, text):
     assert recognise_refusal(code, text) is None
 
 
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "535\n5.7.8 Authentication credentials invalid",
+        "(535, b'5.7.8 Authentication credentials invalid')",
+        "A SMTP (A) cannot be used: \n535 5.7.8 Authentication credentials invalid",
+        "发信服务器“A SMTP (A)”无法使用：\n535 5.7.8 Authentication credentials invalid",
+    ],
+)
+def test_a_refused_login_is_recognised_as_it_was_kept(kept):
+    assert recognise_refusal(None, kept).kind == "login"
+
+
+def test_the_login_is_named_unless_the_server_is_named_so():
+    refusal = recognise_refusal(535, "Error: authentication failed")
+    assert "Ohm SMTP refused the login of kevin@a.com" in refusal.cure(
+        "Ohm SMTP", login="kevin@a.com"
+    )
+    assert refusal.cure("kevin@a.com", login="kevin@a.com").startswith(
+        "The server refused the login of kevin@a.com."
+    )
+    assert "refused the login." in refusal.cure("Ohm SMTP")
+
+
+def test_a_server_for_any_sender_is_not_told_to_turn_on_what_says_nothing_to_it():
+    sentence = recognise_refusal(*SEEN[0][:2]).cure("Ohm SMTP", policy="any")
+    assert "Turn on" not in sentence
+    assert "'Only the login may send'" in sentence
+
+
 @given(st.none() | st.integers(200, 599), st.binary(max_size=300))
 def test_any_reply_can_be_read(code, reply):
     recognise_refusal(code, reply)
