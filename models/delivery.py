@@ -21,7 +21,7 @@ class Delivery:
     Of the queue: ``turn`` is the :class:`~.mail_lane.Turn` at the server; ``connect`` gives the
     session, which is opened before native asks for it, or raises why there is none; ``fault`` is
     the :class:`~..routing.retry.Fault` that the present mail met; ``put_off`` tells that the server
-    is to be given nothing more now.
+    is to be given nothing more now, ``ended_early`` that some mails may not have had their turn.
     """
 
     def __init__(self, server=None, routes=None, route=None, queued=False, one_by_one=False):
@@ -47,6 +47,7 @@ class Delivery:
         self.connect = None
         self.fault = None
         self.put_off = False
+        self.ended_early = False
         self._patience = None
         self._taken = {}
 

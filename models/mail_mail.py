@@ -313,6 +313,7 @@ class MailMail(models.Model):
                     delivery.server.name,
                 )
                 break
+        delivery.ended_early = delivery.is_over()
         delivery.worked_off = True
         return True
 

@@ -245,7 +245,8 @@ class MailMail(models.Model):
 
     def _not_settled(self):
         """Give those of these mails that still wait; it costs nothing where none can."""
-        if not self._delivery().put_off:
+        delivery = self._delivery()
+        if not (delivery.ended_early or delivery.put_off):
             return self.browse()
         # one that was sent may be deleted
         return self.exists().filtered(lambda mail: mail.state == "outgoing")

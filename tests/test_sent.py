@@ -119,6 +119,7 @@ class TestSent(TwoCompaniesCase):
         self.assertIn("限制用户名", mail.failure_reason)
         mail.mark_outgoing()
         provider.stop()
+        self.settings(mail_retry_hours=0)  # else it waits
         queue.send()
         self.assertIn("无法使用", mail.failure_reason)
         mail.mark_outgoing()
@@ -129,6 +130,7 @@ class TestSent(TwoCompaniesCase):
     @mute_logger(*QUIET)
     def test_a_server_that_is_not_there_is_named(self):
         self.provider_b.stop()
+        self.settings(mail_retry_hours=0)  # else it waits
         message = self.post(self.of_b, self.ziying)
         sent = self.sent(message)
         self.assertEqual((sent.result, sent.server_name), ("exception", "B SMTP"))
