@@ -4,7 +4,7 @@ PYTHON ?= python3
 ARGS ?=
 
 TARGETS = demo serve test test-truth test-apps test-chaos test-native test-mailserver \
-	test-browser lint bench screenshots clean
+	test-browser lint bench bench-queue screenshots clean
 
 .PHONY: $(TARGETS) help
 

@@ -2,7 +2,7 @@
     "name": "Mail Company Routing",
     "summary": "Send through providers that accept only their own login, route mail by company,"
     " and see why every mail went where it went",
-    "version": "16.0.2.0.0",
+    "version": "16.0.3.0.0",
     "category": "Productivity/Discuss",
     "license": "LGPL-3",
     "author": "The contributors of Mail Company Routing",
@@ -30,6 +30,7 @@
         "views/res_config_settings_views.xml",
         "data/mail_provider_data.xml",
         "data/ir_actions_todo_data.xml",
+        "data/ir_cron_data.xml",
     ],
     "uninstall_hook": "uninstall_hook",
     "images": ["static/description/route_explain.png"],

@@ -162,7 +162,7 @@ def main(argv: list[str]) -> int:
     if target == "clean" and not any(cache_dir().glob("venv-*/stamp")):
         return clean_environments()
     python = find_python()
-    executable = ensure_environment(python, bench=target == "bench")
+    executable = ensure_environment(python, bench=target.startswith("bench"))
     command = [str(executable), "-m", "dev.commands", target, *arguments]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     env.pop("PYTHONHOME", None)

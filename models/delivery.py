@@ -1,5 +1,7 @@
 """What the sending of some mails hands on, from the decision to what is kept of it."""
 
+from functools import partial
+
 from odoo.tools import config
 
 from ..routing import ascii_address
@@ -15,6 +17,11 @@ class Delivery:
     :param route: of a message that is sent directly, without a mail
     :param queued: whether this is the queue's work: a failure is then settled mail by mail
     :param one_by_one: whether each mail is committed on its own, and written by its own UPDATE
+
+    Of the queue: ``turn`` is the :class:`~.mail_lane.Turn` at the server; ``connect`` gives the
+    session, which is opened before native asks for it, or raises why there is none; ``fault`` is
+    the :class:`~..routing.retry.Fault` that the present mail met; ``put_off`` tells that the server
+    is to be given nothing more now.
     """
 
     def __init__(self, server=None, routes=None, route=None, queued=False, one_by_one=False):
@@ -35,6 +42,12 @@ class Delivery:
         senders = {(route.from_name, route.from_address) for route in self.routes.values()}
         # where From differs from mail to mail, keeping it would cost an UPDATE each
         self.keeps_from = one_by_one or len(senders) == 1
+        # of the queue
+        self.turn = None
+        self.connect = None
+        self.fault = None
+        self.put_off = False
+        self._patience = None
         self._taken = {}
 
     @classmethod
@@ -60,15 +73,51 @@ class Delivery:
 
     def is_over(self):
         """Tell whether the session has ended, so that the next mails have to wait."""
-        return self.session is not None and not self.session.is_open
+        return self.put_off or (self.session is not None and not self.session.is_open)
 
-    def start(self, mail_id):
-        """Tell that this mail is being sent now."""
+    def may_go_on(self, messages):
+        """Tell whether the next mail may be given to the server now.
+
+        :param messages: as how many messages
+        """
+        if not self.is_over() and self.turn and self._taken:
+            self.put_off = self.turn.is_over()
+        if not self.is_over() and self.turn:
+            self.put_off = not self.turn.may_give(messages)
+        return not self.is_over()
+
+    def start(self, mail_id, messages=1, *, together=False):
+        """Tell that this mail is being sent now.
+
+        :param messages: as how many messages
+        :param together: it is committed together with the others of this delivery
+        """
         self.mail_id = mail_id
         self.route = self.routes.get(mail_id)
         self.forget_senders()
+        self.fault = None
         self.progress = self.session.start_mail() if self.session else MailProgress()
         self._taken[mail_id] = self.progress
+        if self.session and self.turn:
+            self.session.before_hand_over = partial(self._hand_over, mail_id, messages, together)
+            self._have_patience(self.turn.patience())
+
+    def _hand_over(self, mail_id, messages, together):
+        """Have it written down, once, that the present mail is about to be handed over."""
+        self.session.before_hand_over = None
+        self._have_patience(None)
+        self.turn.hand_over(mail_id, messages, together=together)
+
+    def _have_patience(self, seconds):
+        """Wait so long for each answer of the server; None: as long as native does."""
+        smtp = self.session.__obj__
+        if smtp.sock is not None and (seconds or self._patience):
+            self._patience = self._patience or smtp.sock.gettimeout()
+            smtp.sock.settimeout(seconds or self._patience)
+
+    def served(self):
+        """Tell how many mails the server has taken in this session."""
+        return len(self.taken())
 
     def forget_senders(self):
         """Tell that the next mail's turn has come, which may not come as far as the last one."""

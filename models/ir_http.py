@@ -12,6 +12,8 @@ class IrHttp(models.AbstractModel):
         info = super().session_info()
         if self.env.user._is_system():
             info["mail_unprocessed_count"] = self.env["mail.unprocessed"].search_count([])
+            if self.env["mail.routing"]._is_active():
+                info["mail_stuck"] = self.env["mail.lane"]._is_stuck()
         return info
 
     @classmethod

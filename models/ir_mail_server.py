@@ -27,7 +27,7 @@ from ..routing.headers import (
 from ..smtp import SmtpSession, UnsafeHeader
 from .credentials import can_be_sent, smtp_login
 from .delivery import Delivery
-from .mail_failure import replies_of
+from .mail_failure import fault_of, replies_of
 
 #: where ``_find_mail_server`` is native's or ours
 _OWN_MODULES = tuple(
@@ -248,6 +248,8 @@ class IrMailServer(models.Model):
         """
         active = self.env["mail.routing"]._is_active()
         delivery = Delivery.of(self.env)
+        if delivery and delivery.connect:
+            return delivery.connect()
         named = bool(mail_server_id)
         if active and not (named or host or delivery):
             routing = self.env["mail.routing"]
@@ -361,6 +363,8 @@ class IrMailServer(models.Model):
             delivery.progress.refused.update(cause.recipients)
             delivery.progress.error = None
             return AssertionError(self.NO_VALID_RECIPIENT)  # native then tries the next recipient
+        if queued:
+            delivery.fault = fault_of(cause, "mail")
         failure = self.env["mail.failure"]._in_authors_language()
         if isinstance(cause, UnsafeHeader):
             explained = failure._unsafe_header(error, cause)

@@ -271,9 +271,9 @@ class MailAlias(models.Model):
     @api.model
     def _notice_local(self, vals_list):
         """Native finds every alias by its local part: one that is not found so ends it."""
-        routing = self.env["mail.routing"]
-        if any("alias_incoming_local" in vals for vals in vals_list) and not routing._is_active():
-            routing._forget_facts("activity")
+        says_so = any("alias_incoming_local" in vals for vals in vals_list)
+        if says_so and not self._may_have_domains():
+            self.env["mail.routing"]._forget_facts("activity")
 
     def _clean_and_check_unique(self, names):
         """Clean names as native does, and see whether each is free in its domain.

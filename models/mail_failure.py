@@ -1,5 +1,6 @@
 import dataclasses
 import smtplib
+import ssl
 
 from odoo import _, api, models
 from odoo.exceptions import UserError
@@ -7,6 +8,7 @@ from odoo.exceptions import UserError
 from odoo.addons.base.models.ir_mail_server import MailDeliveryException
 
 from ..routing import Server, is_restricted, recognise_refusal
+from ..routing.retry import Fault
 from .delivery import Delivery
 
 
@@ -165,6 +167,47 @@ class MailFailure(models.AbstractModel):
             )
         return _("%(address)s was refused: %(words)s", address=address, words=words)
 
+    @api.model
+    def _killed(self, label):
+        """Say that a mail may have arrived: Odoo was stopped before it could tell.
+
+        :param label: name of the server
+        """
+        return _(
+            "Odoo was stopped while it gave this mail to %s.\nThe mail may have arrived. Ask the"
+            " recipient before you retry.",
+            label,
+        )
+
+    @api.model
+    def _given_up(self, server: Server, hours, words):
+        """Say that a server could not be had for so long that its mails fail.
+
+        :param hours: of General Settings
+        :param words: the last reply
+        """
+        return _(
+            "%(server)s could not be used for %(hours)s hours: %(error)s\nCheck the server, then"
+            " retry.",
+            server=self._server_label(server),
+            hours=hours,
+            error=words,
+        )
+
+    @api.model
+    def _paused(self, server: Server, until, reason):
+        """Give the exception that tells why a mail that must leave now does not."""
+        return ExplainedDeliveryException(
+            _("Mail Delivery Failed"),
+            _(
+                "%(server)s pauses until %(time)s: %(reason)s\nAn administrator can end that by Try"
+                " Now, on its form.",
+                server=self._server_label(server),
+                time=self.env["mail.mail"]._time_of_day(until, self.env["mail.lane"]._now()),
+                reason=reason,
+            ),
+        )
+
     # ------------------------------------------------------------
     # What helps
     # ------------------------------------------------------------
@@ -287,6 +330,33 @@ class MailFailure(models.AbstractModel):
                 told = _("Ask an administrator.")
             sentences[company] = told
         return sentences
+
+
+def fault_of(cause, phase, served=0):
+    """Tell in the decision's words what went wrong.
+
+    :param cause: the exception, as smtplib or the network has it
+    :param phase: how far it had come, of :data:`~..routing.retry.PHASES`
+    :param served: how many mails the server had taken in this session
+    :return: :class:`~..routing.retry.Fault`; None where it is nothing that may pass, such as a
+        setting that is missing
+    """
+    replies = [(code, _text(words)) for code, words in replies_of(cause) if code > 0]
+    if replies:
+        if isinstance(cause, smtplib.SMTPAuthenticationError):
+            phase = "login"
+        # of several recipients: the end of the session, else what does not pass
+        code, words = max(replies, key=lambda reply: (reply[0] == 421, reply[0]))
+        return Fault(phase, code, words, served=served)
+    if isinstance(cause, ssl.SSLCertVerificationError) or not isinstance(cause, OSError):
+        return None
+    if isinstance(cause, smtplib.SMTPException) and not isinstance(
+        cause, smtplib.SMTPServerDisconnected
+    ):
+        return None  # smtplib's are OSError too: there is no way to log in, and the like
+    # smtplib tells a time-out as the end of the session
+    timed_out = isinstance(cause, TimeoutError) or "timed out" in str(cause)
+    return Fault(phase, words=words_of(cause), timed_out=timed_out, served=served)
 
 
 def words_of(error):

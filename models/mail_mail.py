@@ -14,7 +14,7 @@ from odoo.tools import email_normalize_all, email_split_and_format, split_every
 
 from ..routing import decide, is_restricted, recognise_refusal
 from .delivery import Delivery, key
-from .mail_failure import ExplainedDeliveryException
+from .mail_failure import ExplainedDeliveryException, fault_of, replies_of
 from .mail_failure_shown import done
 from .mail_message import without_ours
 
@@ -140,9 +140,12 @@ class MailMail(models.Model):
                 else:
                     if not auto_commit:
                         mails._keep_after_rollback()
-                    super(MailMail, mails).send(
-                        auto_commit=auto_commit, raise_exception=raise_exception
+                    send = partial(
+                        super(MailMail, mails).send,
+                        auto_commit=auto_commit,
+                        raise_exception=raise_exception,
                     )
+                    mails._send_in_turn(send, auto_commit, raise_exception)
                 if auto_commit:
                     self.env.cr.commit()  # as native does # pylint: disable=invalid-commit
             except MemoryError:
@@ -294,7 +297,7 @@ class MailMail(models.Model):
         for some in split_every(_CLAIMED_AT_ONCE, self.ids, self.browse) if auto_commit else [self]:
             with some._claimed() if auto_commit else contextlib.nullcontext(some) as claimed:
                 for mail in claimed:
-                    if delivery.is_over():
+                    if not delivery.may_go_on(mail._count_messages()):
                         break
                     send = partial(
                         super(MailMail, mail)._send,
@@ -304,6 +307,7 @@ class MailMail(models.Model):
                     )
                     mail._send_one(send, auto_commit, raise_exception)
             if delivery.is_over():
+                delivery.put_off = True
                 _logger.info(
                     "The session with %s is over: what it has not sent stays in the queue",
                     delivery.server.name,
@@ -318,7 +322,7 @@ class MailMail(models.Model):
         :param send: what sends it: native's ``_send``
         """
         delivery = self._delivery()
-        delivery.start(self.id)
+        delivery.start(self.id, self._count_messages(), together=not auto_commit)
         try:
             send()
         except smtplib.SMTPServerDisconnected as error:
@@ -337,6 +341,7 @@ class MailMail(models.Model):
             if raise_exception or not auto_commit:
                 raise
             self._settle_interrupted(error)
+        self._settle_turn()
 
     def _settle_broken_off(self, error):
         """Settle the mail that was being sent when the session broke off.
@@ -346,11 +351,20 @@ class MailMail(models.Model):
         hold up the queue behind it for ever); and if the server had the whole mail but gave no
         answer, it fails with the warning that it may have arrived.
         """
-        if self._delivery().progress.died_before():
-            self._put_back()
-            return
+        delivery = self._delivery()
         mail = self.with_context(lang=self._authors_language()).exists()
-        if mail:
+        phase = "handed_over" if delivery.progress.handed_over else "mail"
+        said_goodbye = any(code == 421 for code, _words in replies_of(error.__cause__))
+        cause = error.__cause__ if said_goodbye else error
+        delivery.fault = fault_of(cause, phase, delivery.served())
+        fault = delivery.fault
+        # an idle session that ends without a word is nobody's failure
+        is_idle = delivery.progress.died_before() and not (fault.code or fault.timed_out)
+        if mail and not is_idle and mail._put_off(str(error)):
+            return
+        if delivery.progress.died_before():
+            self._put_back()
+        elif mail:
             mail._fail_broken_off(error)
 
     def _fail_broken_off(self, error):
@@ -460,6 +474,7 @@ class MailMail(models.Model):
                 SELECT id FROM unnest(%s) AS id WHERE pg_try_advisory_lock(%s, id)
             )
             SELECT m.id FROM mail_mail m JOIN claimed ON claimed.id = m.id
+             WHERE NOT EXISTS (SELECT 1 FROM mail_lane WHERE in_flight @> ARRAY[m.id])
                FOR NO KEY UPDATE OF m SKIP LOCKED
             """,
             [self.ids, _BEING_SENT],
@@ -480,7 +495,8 @@ class MailMail(models.Model):
                 SELECT id FROM mail_mail WHERE id = ANY(%s) FOR NO KEY UPDATE SKIP LOCKED
             )
             SELECT id FROM locked
-             WHERE CASE WHEN pg_try_advisory_lock(%s, id) THEN pg_advisory_unlock(%s, id) END
+             WHERE NOT EXISTS (SELECT 1 FROM mail_lane WHERE in_flight @> ARRAY[locked.id])
+               AND CASE WHEN pg_try_advisory_lock(%s, id) THEN pg_advisory_unlock(%s, id) END
             """,
             [self.ids, _BEING_SENT, _BEING_SENT],
         )
@@ -609,6 +625,8 @@ class MailMail(models.Model):
             return result
         words = {}
         if failure_type == "unknown":
+            if self._put_off(failure_reason):
+                return True
             if delivery.progress.error:
                 # what was swallowed looked to native like a success
                 success_pids = list(self._delivered_recipients())
@@ -622,6 +640,9 @@ class MailMail(models.Model):
             failure_reason = failure._refused_recipients(
                 delivery.server, refused, bool(delivery.progress.accepted)
             )
+            delivery.fault = fault_of(smtplib.SMTPRecipientsRefused(refused), "mail")
+            if self._put_off(failure_reason):
+                return True
             self.write({"state": "exception", "failure_reason": failure_reason})
             success_pids = list(self._delivered_recipients())
         result = super()._postprocess_sent_message(

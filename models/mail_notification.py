@@ -43,3 +43,24 @@ class MailNotification(models.Model):
         if reason and reason not in told:
             told = f"{told}:\n{reason}"
         return "\n".join(filter(None, (told, self.failure_help, self.failure_contact)))
+
+    def _notification_format(self):
+        """Say also until when a mail waits, and why, to a colleague."""
+        rows = super()._notification_format()
+        ready = self.filtered(
+            lambda notification: (
+                notification.notification_status == "ready"
+                and notification.notification_type == "email"
+            )
+        )
+        if ready and self.env.user._is_internal():
+            # sudo: whoever reads the message may know; the mail itself is not his to read
+            mails = ready.sudo().mail_mail_id
+            told = mails._waiting_sentences()
+            mail_of = {
+                notification.id: notification.mail_mail_id.id for notification in ready.sudo()
+            }
+            for row in rows if told else ():
+                if row["id"] in mail_of:
+                    row["waiting_reason"] = told.get(mail_of[row["id"]], False)
+        return rows

@@ -90,6 +90,14 @@ class MailProvider(models.Model):
         translate=True,
         help="Such as an authorization code, where the password is not accepted",
     )
+    max_per_minute = fields.Integer(
+        string="Limit per Minute",
+        help="How many mails of one login it takes within a minute; 0: not known",
+    )
+    max_per_day = fields.Integer(
+        string="Limit per Day",
+        help="How many mails of one login it takes within 24 hours; 0: not known",
+    )
     oauth_module = fields.Selection(
         selection=[("google_gmail", "Gmail"), ("microsoft_outlook", "Outlook")],
         string="Logs In by OAuth",

@@ -91,7 +91,10 @@ class MailRouting(models.AbstractModel):
                 SELECT EXISTS (SELECT 1 FROM mail_alias_domain WHERE active)
                     OR EXISTS (
                         SELECT 1 FROM ir_mail_server
-                        WHERE active AND (company_id IS NOT NULL OR sender_policy <> 'default')
+                        WHERE active AND (
+                            company_id IS NOT NULL OR sender_policy <> 'default'
+                            OR max_per_minute > 0 OR max_per_day > 0
+                        )
                     )
                     OR EXISTS (
                         SELECT 1 FROM res_company

@@ -1,4 +1,7 @@
 import logging
+from email.parser import BytesHeaderParser
+from email.policy import SMTP
+from xmlrpc.client import Binary
 
 from markupsafe import Markup
 
@@ -77,13 +80,12 @@ class MailThread(models.AbstractModel):
     def message_process(self, model, message, *args, **kwargs):
         """Keep what was fetched and cannot be processed; native marks it as seen and forgets it."""
         fetching = Fetching.of(self.env)
-        thread = self
-        if self.env["mail.alias"]._may_have_domains():
-            thread = self.with_context(**{MEMO: AliasMemo()})
         if fetching is None:
+            thread = self._with_memo(message)
             return super(MailThread, thread).message_process(model, message, *args, **kwargs)
         try:
             with attempt(self.env.cr):
+                thread = self._with_memo(message)
                 return super(MailThread, thread).message_process(
                     model, with_message_id(message), *args, **kwargs
                 )
@@ -100,15 +102,22 @@ class MailThread(models.AbstractModel):
             return False
 
     @api.model
-    def message_parse(self, message, *args, **kwargs):
-        """Say which names will be looked for among the aliases, so that it costs one query."""
-        memo = self.env.context.get(MEMO)
-        if isinstance(memo, AliasMemo):
-            senders = headers_of(message.raw_items()).get("from", ())
-            addresses = self._own_addresses(email_split(" ".join(senders)))
-            addresses += self._recipients_in_order(message)
-            memo.expected |= {address.partition("@")[0].lower() for address in addresses}
-        return super().message_parse(message, *args, **kwargs)
+    def _with_memo(self, raw):
+        """Say which names will be looked for among the aliases, so that it costs one query.
+
+        :param raw: the message, as ``message_process`` takes it
+        """
+        if not self.env["mail.alias"]._may_have_domains():
+            return self
+        raw = raw.data if isinstance(raw, Binary) else raw
+        raw = raw.encode() if isinstance(raw, str) else bytes(raw)
+        message = BytesHeaderParser(policy=SMTP).parsebytes(raw)
+        senders = headers_of(message.raw_items()).get("from", ())
+        addresses = self._own_addresses(email_split(" ".join(senders)))
+        addresses += self._recipients_in_order(message)
+        memo = AliasMemo()
+        memo.expected |= {address.partition("@")[0].lower() for address in addresses}
+        return self.with_context(**{MEMO: memo})
 
     @api.model
     def message_route(self, message, message_dict, model=None, *args, **kwargs):
@@ -264,7 +273,7 @@ class MailThread(models.AbstractModel):
         found = []
         for header in RECIPIENT_HEADERS:
             for value in headers.get(header.lower(), ()):
-                found += email_split(" ".join(value.split()))
+                found += email_split(" ".join(_as_utf8(value).split()))
         found += sorted(email_split((message_dict or {}).get("recipients") or ""))
         return list(dict.fromkeys(map(_plain, found)))
 
@@ -545,3 +554,11 @@ class MailThread(models.AbstractModel):
 def _plain(address):
     """Give an address as the table of domains has it: in ASCII (RFC 5891) and lower case."""
     return (ascii_address(address) or address).lower()
+
+
+def _as_utf8(value):
+    """Give a header's value as it was meant: Python keeps its bytes beyond ASCII as surrogates."""
+    try:
+        return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    except UnicodeEncodeError:  # a surrogate that stands for no byte
+        return value

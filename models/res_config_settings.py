@@ -5,6 +5,8 @@ from odoo.exceptions import ValidationError
 from odoo.tools import str2bool
 
 from ..routing import DEFAULT_SENDER_NAME_FORMAT, is_restricted
+from ..routing.retry import DEFAULT_HOURS
+from .mail_lane import RETRY_HOURS
 
 CATCH_ALL = "mail_company_routing.catch_all"
 RESTRICT_USERNAME = "mail_company_routing.restrict_username"
@@ -42,6 +44,15 @@ class ResConfigSettings(models.TransientModel):
         default=DEFAULT_SENDER_NAME_FORMAT,
         config_parameter="mail_company_routing.sender_name_format",
         help="How the author is shown to the customer when From is the login address.",
+    )
+
+    # no config_parameter: Odoo stores 0 by deleting the parameter, and an absent one means 72
+    mail_retry_hours = fields.Integer(
+        string="Retry For (hours)",
+        default=DEFAULT_HOURS,
+        help="For how long a mail is tried again that a provider does not take for the time being,"
+        " or whose server cannot be reached. Then it fails, with the last reply. 0: never, as"
+        " native Odoo does.",
     )
 
     # shown beside hr_expense's expense_alias_prefix, where that is installed
@@ -117,6 +128,7 @@ class ResConfigSettings(models.TransientModel):
             "expense_alias_domain": expenses.sudo().alias_domain if expenses else False,
             "mail_catch_all": str2bool(get_param(CATCH_ALL, "True"), True),
             "mail_restrict_username": str2bool(get_param(RESTRICT_USERNAME, "False"), False),
+            "mail_retry_hours": self.env["mail.lane"]._retry_hours(),
         }
 
     def set_values(self):
@@ -124,7 +136,13 @@ class ResConfigSettings(models.TransientModel):
         set_param = self.env["ir.config_parameter"].sudo().set_param
         set_param(CATCH_ALL, str(self.mail_catch_all))
         set_param(RESTRICT_USERNAME, str(self.mail_restrict_username))
+        set_param(RETRY_HOURS, str(self.mail_retry_hours))
         return result
+
+    @api.constrains("mail_retry_hours")
+    def _check_mail_retry_hours(self):
+        if any(settings.mail_retry_hours < 0 for settings in self):
+            raise ValidationError(_("Retry For: enter a number of hours; 0 means never."))
 
     @api.constrains("mail_restrict_username")
     def _check_mail_restrict_username(self):

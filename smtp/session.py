@@ -101,6 +101,8 @@ class SmtpSession:
     :ivar misbehaved: how the server failed to answer commands that were sent together, ``""`` if it
         did not. The session is over then; the next one with this server is to go in lockstep
     :ivar progress: the :class:`MailProgress` of the present mail
+    :ivar before_hand_over: function that is called right before the content of a message goes out,
+        by whatever writes down that it may have arrived; None: nobody does
     """
 
     #: native gives every mail the From that its session was opened for; this one serves them all
@@ -115,6 +117,7 @@ class SmtpSession:
         self.lockstep = lockstep
         self.misbehaved = ""
         self.progress = MailProgress()
+        self.before_hand_over = None
         self._smtp = getattr(connection, "__obj__", connection)
         self._check_headers = check_headers
         self._flattener = _Flattener(self._smtp)
@@ -460,6 +463,8 @@ class SmtpSession:
 
     def _hand_over(self, data):
         """Write a content; until its answer is there, the mail may have arrived."""
+        if self.before_hand_over:
+            self.before_hand_over()
         self.progress.handed_over = True
         try:
             self._write(data)

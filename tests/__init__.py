@@ -25,6 +25,7 @@ from . import (
     test_mailbox_setup,
     test_outgoing_domain,
     test_passwords,
+    test_queue,
     test_reading,
     test_readme_example,
     test_recipients,

@@ -3,7 +3,7 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 from odoo import _, api, fields, models
-from odoo.tools import email_normalize
+from odoo.tools import email_normalize, format_datetime
 
 from ..routing import domain_of, is_restricted
 
@@ -111,6 +111,7 @@ class MailCheckup(models.TransientModel):
         facts = self.env["mail.routing"]._sending_facts()
         return [
             *self._check_mails(),
+            *self._check_queue(),
             *self._check_companies(facts),
             *self._check_senders(facts),
             *self._check_answers(facts),
@@ -161,6 +162,7 @@ class MailCheckup(models.TransientModel):
                 ("scheduled_date", "<", now - WAITING),
             ]
         )
+        waiting = waiting.filtered(lambda mail: not mail.waiting_reason)
         if failed:
             yield Finding(
                 _("Failed mails: %s. Each says why, and what helps; then retry them.", len(failed)),
@@ -191,6 +193,34 @@ class MailCheckup(models.TransientModel):
                 "stops",
                 fix="run_queue" if is_off else "",
                 title=_("Waiting Mails"),
+            )
+
+    @api.model
+    def _check_queue(self):
+        """Servers that have taken no mail for hours, and mails that were put off for hours."""
+        server_ids, put_off = self.env["mail.lane"]._stuck()
+        for server in self.env["ir.mail_server"].browse(server_ids).exists():
+            yield (
+                _(
+                    "%(server)s has taken no mail since %(since)s; %(count)s mails wait, and are"
+                    " tried again by themselves. It says: %(reason)s",
+                    server=server.name,
+                    since=format_datetime(self.env, server.failing_since),
+                    count=server.waiting_count,
+                    reason=server.pause_reason or _("nothing by now"),
+                ),
+                server,
+            )
+        if put_off:
+            yield (
+                _(
+                    "Mails that a provider has put off for more than four hours: %s. Each says why;"
+                    " they are tried again by themselves.",
+                    put_off,
+                ),
+                self.env["mail.mail"].search(
+                    [("state", "=", "outgoing"), ("next_try", "!=", False)]
+                ),
             )
 
     @api.model

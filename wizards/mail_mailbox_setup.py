@@ -214,8 +214,10 @@ class MailMailboxSetup(models.TransientModel):
 
     def _plan_of_answers(self, domain):
         """Say where answers will go: what the decision says of the facts as they will be."""
-        if not is_address(self.email or ""):
-            return []
+        company = self.company_id._origin
+        his = self.env.su or company in self.env.user.company_ids
+        if not is_address(self.email or "") or company and not his:
+            return []  # where another company has its answers is not his to read
         facts = self._facts_then(domain)
         answers = self._decide_by(facts).reply_to or ascii_address(self.email)
         lines = []
@@ -522,7 +524,9 @@ class MailMailboxSetup(models.TransientModel):
         if outgoing:
             outgoing.write(self._outgoing_values())
         else:
-            outgoing = outgoing.create({"name": self.email, **self._outgoing_values()})
+            limits = {name: self.provider_id[name] for name in ("max_per_minute", "max_per_day")}
+            values = {"name": self.email, **limits, **self._outgoing_values()}
+            outgoing = outgoing.create(values)
         if not self.oauth_module:
             self._fill_in(outgoing, "smtp_pass", password)
         incoming = self._make_incoming(password)

@@ -101,6 +101,14 @@ class Office:
             if restricted and self.side == "addon":
                 env["res.config.settings"].create({"mail_restrict_username": True}).execute()
 
+    def furnish_again(self, companies: int) -> None:
+        """Know the companies that another process has furnished."""
+        with self.environment() as env:
+            homes = env["res.company"].search([("name", "like", "Company ")], order="id")
+            self.homes = [
+                (home.id, f"c{number}.example") for number, home in enumerate(homes[:companies])
+            ]
+
     def _server(
         self, port: int, place: int, share: int, name: str, home, configured: bool, restricted: bool
     ) -> dict[str, Any]:
@@ -370,8 +378,8 @@ class Office:
         """Work the queue off, as the cron does, and say what it took.
 
         :return: ``sent`` (mails that were in the queue and no longer are), ``seconds`` (wall),
-            ``cpu`` (seconds of this process), ``queries`` (statements on the cursor from the call
-            to its return; COMMIT is none), ``states`` (of all mails, count by state), ``peak``
+            ``cpu`` (seconds of this process), ``queries`` (statements on all cursors from the
+            call to its return; COMMIT is none), ``states`` (of all mails, count by state), ``peak``
             (VmHWM of this process, in kB) and ``before`` (its VmRSS before, in kB)
         """
         gc.collect()
@@ -391,12 +399,13 @@ class Office:
 
     def _process(self) -> dict[str, Any]:
         with self.environment() as env:
-            start, cpu, queries = time.perf_counter(), time.process_time(), env.cr.sql_log_count
+            start, cpu = time.perf_counter(), time.process_time()
+            queries = odoo.sql_db.sql_counter
             env["mail.mail"].process_email_queue()
             return {
                 "seconds": time.perf_counter() - start,
                 "cpu": time.process_time() - cpu,
-                "queries": env.cr.sql_log_count - queries,
+                "queries": odoo.sql_db.sql_counter - queries,
             }
 
     def gather(self) -> float:

@@ -160,6 +160,7 @@ class Provider:
         self._mailboxes: dict[str, list[bytes]] = {}
         self._faults: list[_Fault] = []
         self._session_numbers = itertools.count(1)
+        self._open: set[int] = set()
         self.clear()
 
         self._running: contextlib.ExitStack | None = None
@@ -353,6 +354,11 @@ class Provider:
         """The number of SMTP connections."""
         return self._sessions
 
+    @property
+    def most_at_once(self) -> int:
+        """The most SMTP sessions that were open at one time."""
+        return self._most_at_once
+
     def clear(self) -> None:
         """Forget what was recorded. Mailboxes, pending faults and session numbers stay."""
         with self._changed:
@@ -362,6 +368,7 @@ class Provider:
             self._struck: list[tuple[int, str, str]] = []
             self._logins = 0
             self._sessions = 0
+            self._most_at_once = len(self._open)
 
     def wait_for(
         self, condition: int | Callable[[Provider], bool], timeout: float = 10.0
@@ -555,8 +562,16 @@ class Provider:
     def _opened(self) -> int:
         with self._changed:
             self._sessions += 1
+            number = next(self._session_numbers)
+            self._open.add(number)
+            self._most_at_once = max(self._most_at_once, len(self._open))
             self._changed.notify_all()
-            return next(self._session_numbers)
+            return number
+
+    def _closed(self, number: int) -> None:
+        with self._changed:
+            self._open.discard(number)
+            self._changed.notify_all()
 
     def _saw(self, session: int, verb: str) -> None:
         with self._changed:
@@ -663,6 +678,7 @@ class _SmtpSession(SMTP):
     def connection_lost(self, error: Exception | None) -> None:
         self.provider._connections.discard(self.transport)
         self.provider._connections.discard(self._original_transport)
+        self.provider._closed(self.number)
         return super().connection_lost(error)
 
     @property

@@ -104,6 +104,7 @@ class Site:
         for provider in self.providers.values():
             provider.heal()
         for _run in range(runs):
+            self.worker.call("try_now")
             self.worker.call("queue")
             states = self.worker.call("states", mark=mark)
             if not any(state == "outgoing" for state, _reason in states.values()):
@@ -178,6 +179,29 @@ def two_workers(site: Site, _chance: random.Random, many: bool) -> Iterator[dict
         site.worker.answer()
         yield site.count(mark, subjects)
     other.kill()
+
+
+def lanes(site: Site, _chance: random.Random, many: bool) -> Iterator[dict]:
+    """Let two processes and somebody who sends at once work on 2,000 mails: one session a server.
+
+    A session too many is counted as a neighbour who was harmed: Gmail hangs up on it.
+    """
+    site.furnish()
+    other, person = site.new_worker(), site.new_worker()
+    for _time in range(5 if many else 2):
+        mark, subjects = site.fill(1000, 1000)
+        more = person.call("write_mails", counts={"a": 5, "b": 5}, mark=f"{mark}now")
+        site.worker.ask("queue")
+        other.ask("queue")
+        site.providers["a"].wait_for(10, timeout=60)
+        for subject in more:
+            person.call("send_at_once", subject=subject)
+        site.worker.answer()
+        other.answer()
+        most = max(provider.most_at_once for provider in site.providers.values())
+        yield {**site.count(mark, [*subjects, *more]), "neighbours": most - 1}
+    other.kill()
+    person.kill()
 
 
 def statements(site: Site, _chance: random.Random, many: bool) -> Iterator[dict]:
@@ -370,6 +394,7 @@ def _fault(site: Site, kind: str, phase: str, action: str) -> dict:
 SCENARIOS = {
     "kill": (kill, "kill -9 in a batch of 50"),
     "two": (two_workers, "two processes on one queue"),
+    "lanes": (lanes, "two processes, and one who sends at once"),
     "statements": (statements, "a conflict at every statement"),
     "request": (request, "a request that is repeated"),
     "disturbed": (disturbed, "people at work in mid-batch"),

@@ -367,6 +367,17 @@ class Office:
                 for notification in found
             }
 
+    def send_at_once(self, subject: str) -> None:
+        """Send as a message in the chatter is sent, after its transaction."""
+        with self.environment() as env:
+            env["mail.mail"].search([("subject", "=", subject)]).send()
+
+    def try_now(self) -> None:
+        """Press Try Now on every server: what pauses is tried by the next run of the queue."""
+        if self.addon:
+            with self.environment() as env:
+                env["ir.mail_server"].with_context(active_test=False).search([]).action_try_now()
+
     def retry(self, mark: str) -> None:
         """Retry what failed, but not what may have arrived."""
         with self.environment() as env:

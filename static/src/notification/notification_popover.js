@@ -25,3 +25,22 @@ registerPatch({
         },
     },
 });
+
+/** Until when does it wait, and why? */
+registerPatch({
+    name: "Notification",
+    modelMethods: {
+        convertData(data) {
+            const converted = this._super(data);
+            if ("waiting_reason" in data) {
+                converted.waitingReason = data.waiting_reason;
+            } else if ("notification_status" in data) {
+                converted.waitingReason = false;
+            }
+            return converted;
+        },
+    },
+    fields: {
+        waitingReason: attr(),
+    },
+});

@@ -1,0 +1,804 @@
+import contextlib
+import json
+import logging
+import random
+import threading
+import time
+from datetime import datetime, timedelta
+
+import psycopg2
+
+from odoo import SUPERUSER_ID, api, fields, models
+from odoo.tools import sql
+
+from ..routing.retry import DEFAULT_HOURS, Limits, Usage, next_try
+
+_logger = logging.getLogger(__name__)
+
+#: the first keys of PostgreSQL's advisory locks: on the session at a server, whose id is the second
+#: key; and on the sorting of mails that have just come
+_SESSION_AT = 0x6D636D74
+_SORTING = 0x6D636D75
+#: in the place of a server's id: the server of Odoo's configuration file
+CONFIG_SERVER = 0
+
+#: seconds after which a lane gives way to other scheduled actions
+SLICE = 10
+#: seconds that a lane waits for an answer of a server that is not known to be slow
+IMPATIENCE = 5
+#: how many mails are sorted at a time
+_SORTED_AT_ONCE = 1000
+#: seconds that a lane sorts before it sends
+_SORTING_TIME = 3
+#: after which administrators are told of a server or mail that fails
+STUCK = timedelta(hours=4)
+#: parameter with the hours of General Settings
+RETRY_HOURS = "mail_company_routing.retry_hours"
+
+#: a person waits for it (it was to be sent at once) or not: whose turn is first
+URGENT, ORDINARY = 0, 1
+#: how many lanes data/ir_cron_data.xml has
+LANES = 6
+
+#: what is known of a mail that can be sent now
+_DUE = """(
+    m.state = 'outgoing'
+    AND (m.next_try IS NULL OR m.next_try <= %s)
+    AND (m.scheduled_date IS NULL OR m.scheduled_date <= %s)
+)"""
+_DUE_AT_SERVER = f"""
+    SELECT m.id FROM mail_mail m WHERE m.lane_server_id = %s AND {_DUE}
+     ORDER BY m.lane_rank, m.id LIMIT %s
+"""
+_UNSORTED = f"""
+    SELECT m.id FROM mail_mail m WHERE m.lane_server_id IS NULL AND {_DUE}
+     ORDER BY m.lane_rank, m.id LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
+"""
+_NEXT_SERVER = f"""
+    SELECT server_id FROM mail_lane l
+     WHERE (paused_until IS NULL OR paused_until <= %s)
+       AND server_id != ALL(%s)
+       AND EXISTS (SELECT 1 FROM mail_mail m WHERE m.lane_server_id = l.server_id AND {_DUE})
+     ORDER BY turn_at NULLS FIRST, server_id LIMIT 1
+"""
+
+
+#: which scheduled action this thread is running, in ``cron_id``
+_own = threading.local()
+
+
+@contextlib.contextmanager
+def working(cron_id):
+    """Tell in the block that this thread is a scheduled action: it gives way after some seconds."""
+    _own.cron_id = cron_id
+    try:
+        yield
+    finally:
+        _own.cron_id = None
+
+
+class Turn:
+    """The right to open the one session at a server, and what is kept of that server's queue.
+
+    What it writes is committed at once, in a transaction of its own, so that it is true whatever
+    becomes of the one in which mails are sent. A lock of PostgreSQL's (13.3.5), which ends with the
+    process, keeps everybody else from having the same turn.
+
+    :param lanes: the model ``mail.lane``
+    :param server_id: id of the server
+    :param cr: the cursor to write by; the sender's own in Odoo's tests, which commit nothing
+    """
+
+    def __init__(self, lanes, server_id, cr):
+        self.lanes = lanes
+        self.server_id = server_id
+        self.cr = cr
+        self.deadline = None
+        self.handed_over = []
+        self.known = set()
+        self.has_written = False
+        self._read()
+
+    def _read(self):
+        now = self.lanes._now()
+        if not self.is_own:
+            self.lanes.env["ir.mail_server"].flush_model(["max_per_minute", "max_per_day"])
+        self._execute(
+            """
+            INSERT INTO mail_lane AS lane (server_id, turn_at) VALUES (%s, %s)
+            ON CONFLICT (server_id) DO UPDATE SET turn_at = EXCLUDED.turn_at
+            RETURNING lane.paused_until, lane.pause_reason, lane.failing_since, lane.failures,
+                lane.usage, lane.in_flight, lane.is_slow,
+                (SELECT COALESCE(max_per_minute, 0) FROM ir_mail_server WHERE id = %s),
+                (SELECT COALESCE(max_per_day, 0) FROM ir_mail_server WHERE id = %s)
+            """,
+            [self.server_id, now, self.server_id, self.server_id],
+        )
+        (
+            self.paused_until,
+            self.pause_reason,
+            self.failing_since,
+            self.failures,
+            usage,
+            self.left_in_flight,
+            self.is_slow,
+            per_minute,
+            per_day,
+        ) = self.cr.fetchone()
+        self.usage = Usage.from_kept(json.loads(usage) if usage else None)
+        self.limits = Limits(per_minute or 0, per_day or 0)
+
+    @property
+    def is_own(self):
+        """Tell whether it writes in a transaction of its own."""
+        return self.cr is not self.lanes.env.cr
+
+    def _execute(self, query, params):
+        self.cr.execute(query, params)
+
+    def _pause(self, until, reason):
+        """Keep until when the server pauses, and why."""
+        if until and until.microsecond:  # as Odoo has times
+            until = until.replace(microsecond=0) + timedelta(seconds=1)
+        self.paused_until, self.pause_reason = until, reason
+        self._execute(
+            """
+            UPDATE mail_lane
+               SET paused_until = %s, pause_reason = %s, failures = %s, failing_since = %s,
+                   is_slow = %s
+             WHERE server_id = %s
+            """,
+            [until, reason, self.failures, self.failing_since, self.is_slow, self.server_id],
+        )
+        self.lanes._forget_server()
+
+    # ------------------------------------------------------------
+    # May a mail go now?
+    # ------------------------------------------------------------
+
+    def is_over(self):
+        """Tell whether others are to have their turn."""
+        return self.deadline is not None and time.monotonic() > self.deadline
+
+    def patience(self):
+        """Tell how many seconds to wait for an answer, before a mail is handed over.
+
+        A server that hangs must not keep a worker from the others' mail: a lane waits no longer,
+        the first time. From then on the server is known to be slow, and is waited for as native
+        does.
+
+        :return: None: as long as native does
+        """
+        return None if self.deadline is None or self.is_slow else IMPATIENCE
+
+    def is_paused(self):
+        """Tell whether the server is not to be used now."""
+        return bool(self.paused_until and self.paused_until > self.lanes._now())
+
+    def may_give(self, messages=1):
+        """Tell whether the limits of the server let some more messages pass now.
+
+        Else the server pauses until they do.
+        """
+        if not (self.limits.per_minute or self.limits.per_day):
+            return True
+        now = self.lanes._now()
+        free_at = self.usage.free_at(self.limits, now, messages)
+        if free_at <= now:
+            return True
+        self._pause(free_at, self._limit_reason(now, messages))
+        return False
+
+    def _limit_reason(self, now, messages):
+        free_by_day = self.usage.free_at(Limits(per_day=self.limits.per_day), now, messages) <= now
+        return (
+            f"max_per_minute {self.limits.per_minute}"
+            if free_by_day
+            else f"max_per_day {self.limits.per_day}"
+        )
+
+    # ------------------------------------------------------------
+    # What became of a mail, and of the server
+    # ------------------------------------------------------------
+
+    def hand_over(self, mail_id, messages=1, *, together=False):
+        """Write down, and count, that a mail is about to be handed over.
+
+        Whoever has the next turn at this server then knows which mail may have arrived, should
+        this process be killed before it can tell what became of it.
+
+        :param messages: how many messages the mail is
+        :param together: the mails of this turn are committed together, not one by one
+        """
+        self.usage = self.usage.add(self.lanes._now(), messages)
+        if not together:
+            self.handed_over = []
+        self.handed_over.append(mail_id)
+        self.known.discard(mail_id)
+        self.has_written = True
+        self._execute(
+            "UPDATE mail_lane SET in_flight = %s, usage = %s WHERE server_id = %s",
+            [self.handed_over, json.dumps(self.usage.keep()), self.server_id],
+        )
+
+    def know(self, mail_id):
+        """Tell that it is known of a mail what the server has taken: it may be given it again."""
+        self.known.add(mail_id)
+
+    def succeed(self):
+        """End the pauses: the server has taken a mail."""
+        if self.failures or self.failing_since or self.paused_until:
+            self.failures, self.failing_since = 0, None
+            self._pause(None, None)
+
+    def fail(self, reason, *, is_slow=False):
+        """Let the server pause: what went wrong is not one mail's.
+
+        :param reason: why, in the server's words
+        :param is_slow: it did not answer in time
+        """
+        now = self.lanes._now()
+        self.failures = (self.failures or 0) + 1
+        self.failing_since = self.failing_since or now
+        self.is_slow = self.is_slow or is_slow
+        # its mails are given up one by one, the server never is
+        until = next_try(self.failures, now, now, 24, self.lanes._chance())
+        self._pause(until, reason)
+
+    def forget_left_in_flight(self):
+        """Forget the mails that a process left behind: they are settled."""
+        self.left_in_flight = None
+        self._execute(
+            "UPDATE mail_lane SET in_flight = NULL WHERE server_id = %s", [self.server_id]
+        )
+
+    def release(self):
+        """Let others have their turn."""
+        if self.cr.closed:
+            return
+        try:
+            if self.has_written:
+                self._settle_in_flight()
+            self._execute("SELECT pg_advisory_unlock(%s, %s)", [_SESSION_AT, self.server_id])
+        except psycopg2.Error:
+            if not self.is_own:
+                raise
+            # the lock must not stay with a connection that goes back to the pool
+            _logger.warning("The turn at server %s ends with its connection", self.server_id)
+            self.cr._cnx.close()
+        finally:
+            if self.is_own:
+                with contextlib.suppress(psycopg2.Error):
+                    self.cr.close()
+
+    def _settle_in_flight(self):
+        """Forget the mails whose fate is known: those that do not wait any more."""
+        if not self.is_own:
+            self.lanes.env["mail.mail"].flush_model(["state"])
+        self._execute(
+            """
+            UPDATE mail_lane SET in_flight = (
+                SELECT array_agg(id) FROM mail_mail
+                 WHERE id = ANY(%s) AND state = 'outgoing'
+            ) WHERE server_id = %s
+            """,
+            [[mail for mail in self.handed_over if mail not in self.known], self.server_id],
+        )
+        self.handed_over = []
+
+
+class MailLane(models.Model):
+    """The queue of one outgoing server: what is known of it, and how it is worked off.
+
+    A few scheduled actions, the lanes, are the engine. Each takes a server that has mail and that
+    nobody works on, sends for some seconds, and is called again. Odoo shares them out among its
+    workers, over processes and machines. Whoever opens a session at a server, a lane, Odoo's own
+    Email Queue Manager, or somebody who sends at once, has its :class:`Turn` first.
+
+    A mail that waits has the server that it goes by in ``lane_server_id``, so that finding the
+    mails of a server costs the same however many wait for others. Settings may change meanwhile:
+    the route is decided again when the mail is taken.
+
+    This is a table of its own, since a lock on a server's row would keep its form from being saved.
+    """
+
+    _name = "mail.lane"
+    _description = "Queue of an Outgoing Mail Server"
+    _log_access = False
+    _rec_name = "server_id"
+
+    # no link: the server may be gone, and 0 is the one of the configuration file
+    server_id = fields.Integer(required=True, readonly=True)
+    turn_at = fields.Datetime(readonly=True)
+    paused_until = fields.Datetime(readonly=True)
+    pause_reason = fields.Text(readonly=True)
+    failing_since = fields.Datetime(readonly=True)
+    failures = fields.Integer(readonly=True)
+    usage = fields.Text(readonly=True)
+    is_slow = fields.Boolean(readonly=True)
+
+    _sql_constraints = [("server_unique", "UNIQUE (server_id)", "A server has one queue.")]
+
+    def init(self):
+        cr = self.env.cr
+        if not sql.column_exists(cr, self._table, "in_flight"):
+            cr.execute("ALTER TABLE mail_lane ADD COLUMN in_flight integer[]")
+
+    # ------------------------------------------------------------
+    # Clock and chance, which a test can set
+    # ------------------------------------------------------------
+
+    @api.model
+    def _now(self):
+        return fields.Datetime.now()
+
+    @api.model
+    def _chance(self):
+        return random.random()
+
+    @api.model
+    def _retry_hours(self):
+        """Give the hours of General Settings for which a mail is tried; 0: once, as native."""
+        # sudo: anybody's mail
+        get_param = self.env["ir.config_parameter"].sudo().get_param
+        try:
+            return max(0, int(get_param(RETRY_HOURS, DEFAULT_HOURS)))
+        except ValueError:
+            return DEFAULT_HOURS
+
+    # ------------------------------------------------------------
+    # Whose turn it is
+    # ------------------------------------------------------------
+
+    @api.model
+    def _commits(self):
+        """Tell whether this is no test of Odoo's, which must not commit anything."""
+        testing = getattr(threading.current_thread(), "testing", False)
+        return not (testing or self.env.registry.in_test_mode())
+
+    @api.model
+    @contextlib.contextmanager
+    def _turn(self, server_id, *, to_the_end=False):
+        """Have the turn at a server.
+
+        :param server_id: its id; None: the server of the configuration file
+        :param to_the_end: of this transaction, in which mails are sent together
+        :return: context manager that gives a :class:`Turn`, None where somebody else has it
+        """
+        turn, is_new = self._take(server_id or CONFIG_SERVER)
+        ends_later = False
+        try:
+            if is_new:
+                self._recover(turn)
+                if to_the_end and self._commits():
+                    self._keep_to_the_end(turn)
+                    ends_later = True
+            yield turn
+        finally:
+            if is_new and not ends_later:
+                turn.release()
+
+    @api.model
+    def _take(self, server_id):
+        """Take the turn at a server, or the one that this transaction has already.
+
+        :return: (:class:`Turn`, whether it is new); (None, False) where somebody else has it
+        """
+        kept = getattr(self.env.transaction, "mail_turns", {})
+        if server_id in kept:
+            return kept[server_id], False
+        # as superuser, whoever sends
+        lanes = self.sudo()
+        cr = self.env.cr
+        if self._commits():
+            cr = self.env.registry.cursor()
+            # each statement for itself, which sees what others have committed by then; the next
+            # one who gets the connection from the pool has Odoo's isolation again
+            cr._cnx.autocommit = True
+        try:
+            cr.execute("SELECT pg_try_advisory_lock(%s, %s)", [_SESSION_AT, server_id])
+            if cr.fetchone()[0]:
+                return Turn(lanes, server_id, cr), True
+        except BaseException:
+            with contextlib.suppress(psycopg2.Error):
+                if cr is not self.env.cr:
+                    cr.execute("SELECT pg_advisory_unlock(%s, %s)", [_SESSION_AT, server_id])
+                    cr.close()
+            raise
+        if cr is not self.env.cr:
+            cr.close()
+        return None, False
+
+    @api.model
+    def _keep_to_the_end(self, turn):
+        """Keep a turn until this transaction is committed or rolled back."""
+        transaction, cr = self.env.transaction, self.env.cr
+        if not hasattr(transaction, "mail_turns"):
+            transaction.mail_turns = {}
+        transaction.mail_turns[turn.server_id] = turn
+
+        def end():
+            if transaction.mail_turns.pop(turn.server_id, None):
+                turn.release()
+
+        cr.postcommit.add(end)
+        cr.postrollback.add(end)
+
+    @api.model
+    def _recover(self, turn):
+        """Settle what a process that was killed has left behind: nobody knows what became of it."""
+        mail_ids = turn.left_in_flight
+        if not mail_ids:
+            return
+        try:
+            with contextlib.ExitStack() as stack:
+                env = self.env
+                if self._commits():
+                    cr = stack.enter_context(env.registry.cursor())
+                    env = api.Environment(cr, SUPERUSER_ID, {})
+                domain = [("id", "in", mail_ids), ("state", "=", "outgoing")]
+                for mail in env["mail.mail"].sudo().search(domain):
+                    _logger.warning("Mail %s may have arrived: its process was killed", mail.id)
+                    mail._fail_killed(turn.server_id)
+        except Exception:
+            if not self._commits():
+                raise
+            # nobody sends what is in flight, so it can wait for the next turn
+            _logger.exception("Mails %s may have arrived, but are not marked so", mail_ids)
+            return
+        turn.forget_left_in_flight()
+
+    @api.model
+    def _forget_server(self):
+        """Have the fields of servers that are read from here read anew."""
+        servers = self.env["ir.mail_server"]
+        servers.invalidate_model(servers._lane_fields, flush=False)
+
+    # ------------------------------------------------------------
+    # What administrators see and do
+    # ------------------------------------------------------------
+
+    @api.model
+    def _of_servers(self, server_ids):
+        """Give what is known of the queues of some servers: dict of server id -> dict.
+
+        ``waiting`` is the number of mails that wait for it.
+        """
+        if not server_ids:
+            return {}
+        self.env["mail.mail"].flush_model(["state"])
+        self.env.cr.execute(
+            """
+            SELECT server_id, paused_until, pause_reason, failing_since, usage,
+                (
+                    SELECT count(*) FROM mail_mail m
+                     WHERE m.lane_server_id = l.server_id AND m.state = 'outgoing'
+                ) AS waiting
+              FROM mail_lane l WHERE server_id = ANY(%s)
+            """,
+            [list(server_ids)],
+        )
+        return {lane["server_id"]: lane for lane in self.env.cr.dictfetchall()}
+
+    @api.model
+    def _set_pause(self, server_id, until):
+        """Let a server pause until a time, or end its pause."""
+        self.env.cr.execute(
+            """
+            INSERT INTO mail_lane (server_id, paused_until) VALUES (%s, %s)
+            ON CONFLICT (server_id) DO UPDATE SET paused_until = EXCLUDED.paused_until
+            """,
+            [server_id, until or None],
+        )
+        self._forget_server()
+
+    @api.model
+    def _end_limits(self, server_ids):
+        """End the pauses of servers for a limit, which is another one now."""
+        if server_ids:
+            self.env.cr.execute(
+                """
+                UPDATE mail_lane SET paused_until = NULL, pause_reason = NULL
+                 WHERE server_id = ANY(%s) AND pause_reason LIKE 'max\\_per\\_%%'
+                """,
+                [list(server_ids)],
+            )
+            if self.env.cr.rowcount:
+                self._wake()
+            self._forget_server()
+
+    @api.model
+    def _try_now(self, server_ids):
+        """End the pauses of servers and of the mails that wait for them, and call the lanes.
+
+        :return: how many mails wait
+        """
+        mails = self.env["mail.mail"]
+        mails.flush_model(["next_try", "state"])
+        self.env.cr.execute(
+            "UPDATE mail_lane SET paused_until = NULL WHERE server_id = ANY(%s)", [list(server_ids)]
+        )
+        self.env.cr.execute(
+            """
+            UPDATE mail_mail SET next_try = NULL
+             WHERE lane_server_id = ANY(%s) AND state = 'outgoing' AND next_try IS NOT NULL
+            """,
+            [list(server_ids)],
+        )
+        mails.invalidate_model(["next_try"], flush=False)
+        self._forget_server()
+        self._wake()
+        return sum(lane["waiting"] for lane in self._of_servers(server_ids).values())
+
+    @api.model
+    def _is_stuck(self):
+        """Tell whether a server, or a mail, has been failing for so long that somebody must see."""
+        servers, mails = self._stuck()
+        return bool(servers or mails)
+
+    @api.model
+    def _stuck(self):
+        """Give what has been failing for :data:`STUCK`, and still is.
+
+        :return: (ids of servers, number of mails that were put off one by one)
+        """
+        since = self._now() - STUCK
+        self.env["mail.mail"].flush_model(["failing_since", "next_try", "state"])
+        self.env.cr.execute(
+            """
+            SELECT server_id FROM mail_lane l WHERE failing_since < %s AND EXISTS (
+                SELECT 1 FROM mail_mail m
+                 WHERE m.lane_server_id = l.server_id AND m.state = 'outgoing'
+            )
+            """,
+            [since],
+        )
+        servers = [server_id for (server_id,) in self.env.cr.fetchall()]
+        self.env.cr.execute(
+            """
+            SELECT count(*) FROM mail_mail
+             WHERE state = 'outgoing' AND next_try IS NOT NULL AND failing_since < %s
+            """,
+            [since],
+        )
+        return servers, self.env.cr.fetchone()[0]
+
+    # ------------------------------------------------------------
+    # Lanes
+    # ------------------------------------------------------------
+
+    @api.model
+    def _run_lane(self):
+        """Work off what waits for some seconds: the method of the scheduled actions."""
+        if self.env["mail.routing"]._is_active():
+            self._run(time.monotonic() + SLICE)
+
+    @api.model
+    def _run_manager(self):
+        """Work off all that waits, or as a lane, where Odoo's own scheduled action asks for it."""
+        is_cron = getattr(_own, "cron_id", None)
+        self._run(time.monotonic() + SLICE if is_cron else None)
+
+    @api.model
+    def _run(self, deadline=None):
+        """Work off server by server those that have mail and that nobody works on.
+
+        :param deadline: as ``time.monotonic`` has it; None: until nothing is left to do
+        """
+        if not self._commits():
+            self.env["mail.mail"].process_email_queue()
+            return
+        self._recover_all()
+        self._sort(deadline)
+        tried = []
+        while deadline is None or time.monotonic() < deadline:
+            server_id = self._next_server(tried)
+            if server_id is None:
+                if not self._sort(deadline):
+                    break
+                continue
+            with self._turn(server_id) as turn:
+                if not (turn and not turn.is_paused() and self._work(turn, deadline)):
+                    # somebody else's; or nothing of it can be sent now
+                    tried.append(server_id)
+        self._call_again(tried)
+
+    @api.model
+    def _work(self, turn, deadline):
+        """Send mails of a server in its turn.
+
+        :return: whether one is out of the way
+        """
+        turn.deadline = deadline
+        mails = self.env["mail.mail"].browse(self._due(turn.server_id))
+        if not mails:
+            return False
+        mails.with_context(mail_turn=turn).send(auto_commit=True)
+        self.env.cr.commit()  # pylint: disable=invalid-commit
+        return mails.ids != self._due(turn.server_id)
+
+    @api.model
+    def _due(self, server_id):
+        """Give the ids of the mails that wait for a server, in order; as many as a batch has."""
+        batch_size = int(
+            self.env["ir.config_parameter"].sudo().get_param("mail.session.batch.size", 1000)
+        )
+        now = self._now()
+        self.env.cr.execute(_DUE_AT_SERVER, [server_id, now, now, batch_size])
+        return [mail_id for (mail_id,) in self.env.cr.fetchall()]
+
+    @api.model
+    def _next_server(self, tried):
+        """Give the id of the server with mail whose last turn was longest ago, None without one.
+
+        :param tried: ids of those not to be given
+        """
+        now = self._now()
+        self.env.cr.execute(_NEXT_SERVER, [now, tried, now, now])
+        found = self.env.cr.fetchone()
+        self.env.cr.commit()  # what comes next is to be seen # pylint: disable=invalid-commit
+        return found and found[0]
+
+    @api.model
+    def _recover_all(self):
+        """Settle what processes that were killed have left behind at any server."""
+        self.env.cr.execute("SELECT server_id FROM mail_lane WHERE in_flight IS NOT NULL")
+        for (server_id,) in self.env.cr.fetchall():
+            with self._turn(server_id):
+                pass  # whoever gets it has settled it
+        self.env.cr.commit()  # pylint: disable=invalid-commit
+
+    # ------------------------------------------------------------
+    # Which mail waits for which server
+    # ------------------------------------------------------------
+
+    @api.model
+    def _sort(self, deadline=None):
+        """Decide by which server the mails go that have just come; one worker at a time.
+
+        :return: whether there were any
+        """
+        cr = self.env.cr
+        cr.execute("SELECT pg_try_advisory_lock(%s, 0)", [_SORTING])
+        if not cr.fetchone()[0]:
+            return False
+        until = None if deadline is None else time.monotonic() + _SORTING_TIME
+        found = False
+        try:
+            while until is None or time.monotonic() < until:
+                mails = self.env["mail.mail"].browse(self._unsorted())
+                if not (mails and self._sort_some(mails)):
+                    break
+                if not found:
+                    self._wake()
+                    cr.commit()  # others begin at once # pylint: disable=invalid-commit
+                found = True
+        finally:
+            if not cr.closed:
+                cr.rollback()
+                cr.execute("SELECT pg_advisory_unlock(%s, 0)", [_SORTING])
+                cr.commit()  # pylint: disable=invalid-commit
+        return found
+
+    @api.model
+    def _unsorted(self):
+        now = self._now()
+        self.env.cr.execute(_UNSORTED, [now, now, _SORTED_AT_ONCE])
+        return [mail_id for (mail_id,) in self.env.cr.fetchall()]
+
+    @api.model
+    def _sort_some(self, mails):
+        """Decide by which server some mails go; what no server may send fails here.
+
+        :return: whether any has been sorted
+        """
+        done = 0
+        try:
+            groups = mails._groups_of_queue()
+        except MemoryError:
+            raise
+        except Exception:
+            if self.env.cr.closed:
+                raise
+            self.env.cr.rollback()
+            _logger.exception("Mails %s stay in the queue: they have no route", mails.ids)
+            return False
+        for group, failure in groups:
+            if failure:
+                mail = group.with_context(lang=group._authors_language())
+                mail._persistently(lambda mail=mail, failure=failure: mail._fail(failure))
+                done += len(group)
+            else:
+                server_id = group._delivery().server.id or CONFIG_SERVER
+                done += mails._persistently(lambda g=group, s=server_id: self._line_up(g, s))
+        return bool(done)
+
+    @api.model
+    def _line_up(self, mails, server_id):
+        """Let mails wait for a server, which may never have had a turn.
+
+        :return: how many do
+        """
+        self.env.cr.execute(
+            """
+            INSERT INTO mail_lane (server_id)
+            SELECT %s WHERE NOT EXISTS (SELECT 1 FROM mail_lane WHERE server_id = %s)
+            ON CONFLICT DO NOTHING
+            """,
+            [server_id, server_id],
+        )
+        return mails._wait_for(server_id)
+
+    # ------------------------------------------------------------
+    # Calling lanes
+    # ------------------------------------------------------------
+
+    @api.model
+    def _lanes(self):
+        """Give the scheduled actions that are lanes, those that were not deleted."""
+        # sudo: whoever sends
+        crons = self.env["ir.cron"].sudo()
+        for number in range(1, LANES + 1):
+            name = f"mail_company_routing.ir_cron_mail_lane_{number}"
+            crons |= self.env.ref(name, raise_if_not_found=False) or crons
+        return crons
+
+    @api.model
+    def _wake(self, at=None):
+        """Call lanes, as soon as this is committed; or one, later.
+
+        :param at: when
+        """
+        now = fields.Datetime.now()
+        if at:
+            # triggers have whole seconds; one that is too early would find nothing
+            at += timedelta(seconds=1)
+        crons = self._lanes()
+        if not crons:
+            return
+        self.env.cr.execute(
+            """
+            SELECT cron_id FROM ir_cron_trigger WHERE cron_id IN %s AND call_at <= %s
+               AND call_at > %s
+            """,
+            [crons._ids, at or now, now if at else datetime.min],
+        )
+        called = {cron_id for (cron_id,) in self.env.cr.fetchall()}
+        # what has called this lane is deleted when it ends, so it has to be called anew
+        called.discard(getattr(_own, "cron_id", None))
+        if at:
+            crons = crons[:1] if not called else crons.browse()
+        for cron in crons.filtered(lambda cron: cron.id not in called):
+            cron._trigger(at)
+
+    @api.model
+    def _call_again(self, tried):
+        """Call lanes for what this one leaves behind: now, or when its time comes."""
+        if self._next_server(tried) is not None or self._unsorted():
+            self._wake()
+        else:
+            at = self._next_time()
+            if at:
+                self._wake(at)
+        self.env.cr.commit()  # pylint: disable=invalid-commit
+
+    @api.model
+    def _next_time(self):
+        """Give the time at which the first mail that pauses is due, None without one."""
+        now = self._now()
+        self.env.cr.execute(
+            """
+            SELECT LEAST(
+                (
+                    SELECT min(paused_until) FROM mail_lane l
+                     WHERE paused_until > %s AND EXISTS (
+                        SELECT 1 FROM mail_mail m
+                         WHERE m.lane_server_id = l.server_id AND m.state = 'outgoing'
+                     )
+                ),
+                (SELECT min(next_try) FROM mail_mail WHERE state = 'outgoing' AND next_try > %s)
+            )
+            """,
+            [now, now],
+        )
+        return self.env.cr.fetchone()[0]
