@@ -29,12 +29,12 @@ tour.register("mail_company_routing.checkup", {test: true}, [
     },
     {
         content: "It is there to be copied",
-        trigger: ".modal [name=record_paste]:contains(spf.mail.qq.com)",
+        trigger: ".modal-content [name=record_paste]:contains(spf.mail.qq.com)",
         run() {},
     },
     {
         content: "Close it",
-        trigger: ".modal footer button.btn-primary",
+        trigger: ".modal-content footer button.btn-primary",
     },
     {
         content: "The findings are still there",
