@@ -87,6 +87,7 @@ def fill(browser, field, text):
     box = browser.page.locator(f".modal [name={field}] input").first
     box.click()
     box.fill(text)
+    box.press("Tab")  # what is typed counts when one goes on
 
 
 def settings(browser, server):
