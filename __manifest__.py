@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 {
     "name": "Mail Company Routing",
     "summary": "Send through providers that accept only their own login, route mail by company,"

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Make the developer environment, then run one of the tools in it: ``bootstrap.py test``.
 
 Needs Python and nothing else: no package, no compiler, no root. The environment lies in the

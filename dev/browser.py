@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """The system's Chromium, driven by Playwright (https://playwright.dev/python/), for the tools.
 
 ::

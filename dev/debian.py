@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Debian's packages that a tool needs: installed where that can be done, else asked for."""
 
 from __future__ import annotations

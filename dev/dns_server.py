@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """A DNS server on loopback, UDP and TCP, that says what it is told to: for the tests.
 
 Records are lines such as ``b.com TXT "v=spf1 -all"``; several strings are one record of several.

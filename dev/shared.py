@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """What the bootstrap and the tools have in common: places, locks, progress. Plain Python.
 
 ``bootstrap.py`` runs this file with whatever ``python3`` the machine has, so nothing here needs

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """An Odoo in a process of its own that does what it is asked: both halves.
 
 Every call is a JSON object a line on the process's stdin, ``{"call": <method>, ...arguments}``,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """From an address to the servers of its provider: what is known, and who knows it.
 
 Plain Python: no Odoo import, no database. What is found is a guess of somebody else's; whoever

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Thunderbird's ``config-v1.1.xml``, which providers publish and its database is made of.
 
 https://wiki.mozilla.org/Thunderbird:Autoconfiguration:ConfigFileFormat

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Everybody who may know is asked at once, and believed in Thunderbird's order."""
 
 import threading

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Thunderbird's database of providers, which it calls ISPDB.
 
 It is data of its own (MPL-2.0): a file ``data/ispdb.json`` beside this one, with its notice in

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """The way out: names, HTTPS and TLS, with nothing that leads inside.
 
 Whoever types an address has Odoo ask hosts that the address's domain names. So none of them may

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Which mail exchangers and domains belong to a provider that the presets know.
 
 A provider goes by its SMTP host. An MX record is no proof, as mail may be forwarded elsewhere: it

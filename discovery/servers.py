@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """The servers of a provider, as a mail program needs to know them."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Carry what Mail Company Routing knows to Odoo 17 or later, which has no such addon.
 
     odoo-bin shell -c odoo.conf -d DATABASE --no-http < upgrade_17.py

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 from . import (
     mail_routing_fact,
     mail_failure,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Logging in with any letters, and keeping what was sent out of every text.
 
 ``smtplib`` and ``imaplib`` encode usernames and passwords as ASCII, and where that cannot be done

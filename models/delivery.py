@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """What the sending of some mails hands on, from the decision to what is kept of it."""
 
 from functools import partial

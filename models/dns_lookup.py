@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Asks DNS, where the package dnspython is installed; Odoo does without it elsewhere."""
 
 import math

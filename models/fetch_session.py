@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """One mailbox being fetched: what is committed is marked, and nothing else is.
 
 Native's ``fetch_mail`` marks a mail as seen before it commits, and takes it with a command that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 from odoo import _, api, fields, models
 from odoo.exceptions import UserError, ValidationError
 

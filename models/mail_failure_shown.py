@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """What helps against a failure, as buttons, wherever the failure is shown."""
 
 from odoo import _, api, fields, models

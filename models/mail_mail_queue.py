@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 from datetime import timedelta
 
 from odoo import _, api, fields, models

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 from contextlib import closing, contextmanager
 
 from psycopg2.errors import LockNotAvailable

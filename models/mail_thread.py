@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 import logging
 from email.parser import BytesHeaderParser
 from email.policy import SMTP

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Odoo's own modules that log in by OAuth, as far as a mailbox is set up through them."""
 
 from dataclasses import dataclass

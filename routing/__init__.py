@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """The decision: which server sends a mail, under which sender, and where the answer goes.
 
 Plain Python: no Odoo import, no database, no I/O. Odoo's side gathers *facts*, hands in a

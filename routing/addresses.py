@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Addresses and the headers that carry them (RFC 5322 3.4, RFC 2047, RFC 5890)."""
 
 import base64

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """What the receiving server found of a mail's SPF, DKIM and DMARC (RFC 8601).
 
 It writes it into the header Authentication-Results, under a name of its own. Anybody can write such

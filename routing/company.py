@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Whose mail is it? The company C of a mail that leaves, and the colleague who writes it."""
 
 from collections.abc import Iterable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """What the records of a domain say when a known provider sends its mail.
 
 Only what was confirmed is here; ``docs/deliverability.md`` says where it was seen. A provider that

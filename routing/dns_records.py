@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """What the DNS records of a domain mean for the mail that leaves by a route.
 
 Receivers ask three questions of a mail: may this host send for the Return-Path's domain (SPF, RFC

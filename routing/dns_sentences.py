@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """What is said of a domain's records: one sentence for each thing that can be wrong.
 
 Marked for translation; Odoo's side translates them, plain Python reads them in English.

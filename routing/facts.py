@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """What the decision is told: the draft, and the facts it is judged by.
 
 All of it immutable and free of Odoo. Addresses and domains are lower-case ASCII, as they go

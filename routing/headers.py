@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """No value makes a header of its own (RFC 5322 2.2: a field body has no CR and LF but to fold).
 
 Python folds what it is given, and until 3.11.10 also writes the line breaks that stand in encoded

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Mail that arrives: whose is it, and which of its recipients are what they look like?
 
 Native Odoo looks at the part before the @ alone: whatever is sent to ``bounce@`` anything is taken

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Why a route is what it is: one reason for each thing decided, with a sentence for people.
 
 The sentences are marked for translation; Odoo's side translates them, plain Python reads them

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """What a provider's refusal means, and what helps.
 
 Recognised by code and phrase, case folded; the phase differs from provider to provider (Postfix

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Mail that machines write: delivery reports, notes of non-delivery, and what gets no answer.
 
 Natively a report is what is ``multipart/report`` (RFC 6522) or comes from ``mailer-daemon``. The

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """When a mail that did not leave is tried again, and how many may leave now.
 
 Pure: the clock is handed in, and so is chance. What failed goes in as a :class:`Fault`; whether it

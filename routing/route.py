@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """From a draft and the facts to a route."""
 
 from dataclasses import dataclass, replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """How the customer sees the author where From has to be the login address.
 
 One entry a format; General Settings offers them under the same keys, which a test compares.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """SPF as a receiver reads it (RFC 7208), asked one question: may this provider's hosts send?
 
 Which address the provider sends from is not known, so the record is read for the names under which

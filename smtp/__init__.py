@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """The SMTP session: plain Python on top of ``smtplib``, no Odoo, no database, no routes.
 
 A caller opens the connection and logs in; :class:`SmtpSession` sends, and tells how far each mail

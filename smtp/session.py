@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """One SMTP session: it sends mail after mail, and knows how far each got when it breaks.
 
 The commands are those of ``smtplib``, byte for byte. Where the server announces PIPELINING

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """What the tests of this addon share; other addons may use it for theirs.
 
 One helper stands for a mail provider: a real one on loopback, see :mod:`..dev.provider`. Nothing

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """A provider that logs in by OAuth: where its tokens come from, and doors that take them.
 
 The doors stand before a provider of :mod:`..dev.provider`, which knows passwords alone: what comes

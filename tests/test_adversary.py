@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Whoever has a login and means harm: what a call can bring along, and what it may tell."""
 
 from unittest.mock import patch

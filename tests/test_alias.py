@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """The same alias in several domains: ``sales@a.com`` is not ``sales@b.com``."""
 
 from email.message import EmailMessage

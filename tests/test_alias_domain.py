@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """One person, several domains: Murong Ziying's story, and what an administrator may not do."""
 
 import threading

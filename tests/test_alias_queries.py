@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """A mail to an alias with a domain costs no more queries than one to an alias without."""
 
 from email.message import EmailMessage

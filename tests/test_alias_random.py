@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """1,000 incoming mails at random, against a small model of the rules written for this test alone.
 
 ``SEED=7 MAILS=200 make test ARGS=tests/test_alias_random.py`` repeats a run, or makes it longer.

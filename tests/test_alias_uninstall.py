@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Aliases in several domains when the addon is upgraded and goes, in a database of its own."""
 
 import json

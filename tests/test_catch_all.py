@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Catch All off: mail is told to come back only to a mailbox that exists."""
 
 from .common import MailRoutingCase

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """What will go wrong is told before it does, and fixed by one click."""
 
 from odoo.exceptions import AccessError

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """The check-up reads the DNS records of its domains from a DNS server, when it is asked to."""
 
 from unittest.mock import patch

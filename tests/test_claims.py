@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """A mail that one worker has claimed is nobody else's, and everybody's as soon as he is done."""
 
 from contextlib import closing, contextmanager

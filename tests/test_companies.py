@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Every company its own post: named after the conflicts that arise where companies share Odoo."""
 
 import contextlib

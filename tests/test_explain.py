@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """What Explain shows is what sending does."""
 
 from odoo.exceptions import AccessError, UserError

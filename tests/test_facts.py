@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """What is not committed is nobody else's fact, and what is committed is everybody's.
 
 With real commits, in other threads' transactions and in a second Odoo process on this database.

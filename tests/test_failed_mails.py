@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """What a list of failed mails costs: as much for twenty as for one."""
 
 from odoo.tests import tagged

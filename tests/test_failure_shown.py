@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """A failure where it is seen: its words, what helps and whom to ask, in all places that show it."""
 
 from unittest.mock import patch

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """A server that fails takes only its own mails along, and loses and doubles none.
 
 Faults are injected at a real provider in each phase of a session, for one of two servers.

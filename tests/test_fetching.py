@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """A mailbox is emptied once, whatever breaks: nothing is lost, and nothing is there twice."""
 
 import socket

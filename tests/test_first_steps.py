@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """The first page after the installation, and where it leads."""
 
 from odoo.tests import tagged

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Whatever stands in a mail, none of it becomes a header: mails from a seeded generator.
 
 So many as MAILS says, 1,000 unless told otherwise; ``.ci/run`` has 10,000 made.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """The answer finds its way home, in the company that it belongs to, and nothing is lost."""
 
 import base64

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Set Up a Mailbox says what the provider found of the mail that came back."""
 
 from unittest.mock import patch

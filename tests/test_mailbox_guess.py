@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """What an address alone is enough for, and whose servers a mailbox takes."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Office 365 to the end: consent, both servers, a trial by XOAUTH2 on both."""
 
 import tempfile

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """The Outgoing Email Domain of a user: one line a company, his own to change and no other's."""
 
 from odoo.exceptions import AccessError

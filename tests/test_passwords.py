@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """A password goes to its server alone: into no text, no log, no table but the server's."""
 
 import base64

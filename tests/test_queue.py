@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """The queue: what may pass is tried again, limits are kept, and everybody sees why a mail waits."""
 
 from datetime import datetime, timedelta

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Who may read what: every public way into every model of the addon, tried as those who may not.
 
 What is A's must not come out to others. A's are here: names, logins, hosts and envelope senders of

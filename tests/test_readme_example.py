@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """The README's example is true: set up by the forms as it says, and read off the wire.
 
 Only the fields that the README names are filled in. Above all no server has a FROM Filtering, and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """One recipient who is refused costs the others nothing, and his mail does not pass for sent."""
 
 import logging

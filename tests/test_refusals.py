@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """A refusal keeps the provider's words and adds server and cure; Test Connection foresees it."""
 
 from odoo.exceptions import UserError

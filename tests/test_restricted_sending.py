@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Restrict Username, in every way a mail can leave Odoo."""
 
 from unittest.mock import patch

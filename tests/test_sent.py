@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Which server sent this? The route is kept on every mail, recipient by recipient."""
 
 from odoo.exceptions import AccessError

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """What an administrator sets, and what he is told when it cannot be."""
 
 from unittest.mock import patch

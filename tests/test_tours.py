@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """The screens in a real browser, each in English and in Simplified Chinese.
 
 The tours name fields, not texts, so one tour serves both languages.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """What Explain says before a mail exists is what leaves by the wire, and Test Connection knows.
 
 Random set-ups (:mod:`.truth`): 100 of them here, 1,000 by ``make test-truth``. Each is asked about,

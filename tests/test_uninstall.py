@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """What becomes of the addon's data when it is upgraded or uninstalled, in a database of its own."""
 
 import json

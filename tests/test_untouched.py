@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Installed and untouched, it changes nothing. (`make test-native` compares with real native.)"""
 
 from odoo import SUPERUSER_ID, api

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Whose mail is it, as whom does it leave, where do answers go: with what people leave as it is.
 
 No FROM Filtering, Default From as it comes, mails without a document, the queue run by OdooBot.

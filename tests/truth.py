@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Random set-ups: companies, domains, options, servers, people, and a mail that one of them writes.
 
 A set-up is plain data, the same for the same seed, and survives JSON: a failure prints it, and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 from . import mail_alias_move
 from . import mail_checkup
 from . import mail_checkup_dns

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 import json
 from datetime import timedelta
 from typing import Any, NamedTuple

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """The part of the check-up that asks DNS, on a click."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """What the provider found of the mail that Set Up a Mailbox sent to itself: SPF, DKIM, DMARC."""
 
 from ..routing import provider_at, read_authentication

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Set Up a Mailbox: what an address alone tells of its provider."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Set Up a Mailbox at providers that log programs in by OAuth, through Odoo's own modules.
 
 Both servers are made and archived, the provider is asked for its consent to the one that sends, and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """How far Set Up a Mailbox is: its steps, and what the browser is told of them meanwhile."""
 
 from markupsafe import Markup

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """A mailbox is tried as Odoo will use it: connection, login, sender, and a mail that comes back."""
 
 import logging

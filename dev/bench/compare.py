@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """``make bench``: native Odoo, the addon and two other addons side by side, on real sockets.
 
 Each side has databases and Odoo processes of its own; a mail provider on loopback (STARTTLS,

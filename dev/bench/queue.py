@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """``make bench-queue``: the queue beside native Odoo's, by real cron workers and real sockets.
 
 Ten servers, each behind a relay of its own that holds bytes back as a distance does, counts how

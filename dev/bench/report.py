@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """What ``make bench`` shows: the table in Markdown, and the plot."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """One Odoo of the benchmarks, in a process of its own: ``worker.py <odoo.conf> <side>``.
 
 Started by :mod:`dev.bench.compare`, see :mod:`dev.worker`; the calls are the methods of ``Office``.

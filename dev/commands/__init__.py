@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """What ``make`` runs, by the names of its targets. Plain Python, as ``bootstrap.py`` reads it."""
 
 from typing import NamedTuple

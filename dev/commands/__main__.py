@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """``python -m dev.commands <target> [arguments]``, in the developer environment."""
 
 from __future__ import annotations

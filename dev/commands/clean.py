@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """``make clean``: remove what the tools keep, except an Odoo that they downloaded."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """``make demo`` plays :mod:`dev.commands.story`; ``make serve`` then leaves Odoo running."""
 
 from __future__ import annotations

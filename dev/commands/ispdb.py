@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Make ``discovery/data/ispdb.json`` of a folder of Thunderbird's configuration files.
 
 ``python -m dev.commands.ispdb FOLDER``: every ``*.xml`` in it, as ``read_autoconfig`` reads them.

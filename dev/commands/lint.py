@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Style and mistakes: ruff, pylint with Odoo's checks, OCA's checks; and the licence lines."""
 
 from __future__ import annotations

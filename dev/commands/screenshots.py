@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """``make screenshots``: pictures of the addon's screens, taken from a running Odoo.
 
 A database is made and furnished with the companies of the worked examples, Odoo serves it on

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """The demo's story: a quotation, a strict provider, an answer that finds its way home.
 
 The story is told once. Who acts in it, an *office*, is Odoo with the addon (:mod:`.demo`), or,

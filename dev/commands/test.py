@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """The addon's tests: ``make test`` and the suites beside it, each with pytest and its arguments."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """A real mail server on loopback: Postfix sends and receives, Dovecot keeps the mailboxes.
 
 What ``dev.provider`` plays, this one does with Debian's programs: their refusals, their delivery

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Odoo 16.0 for the tools: where it is, how it is run, and databases to run it on."""
 
 from .databases import clone, database, template_key

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Databases with modules installed, cloned from ones that are prepared once and kept.
 
 ::

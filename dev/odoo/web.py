@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Odoo's web server on loopback, for the tools."""
 
 from __future__ import annotations

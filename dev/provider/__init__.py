@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """The strict provider on loopback: who may send as whom, over SMTP, IMAP and POP3."""
 
 from .mails import Account, Mail, Refusal, submit

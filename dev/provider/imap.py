@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """IMAP for the provider: pymap's server on its in-memory backend."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """What a provider has and saw: accounts, mails it accepted, what it refused."""
 
 from __future__ import annotations

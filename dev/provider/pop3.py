@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """POP3 for the provider (RFC 1939), with what poplib needs of it."""
 
 from __future__ import annotations

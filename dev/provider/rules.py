@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Who may send as whom: the rules of real providers, with the words of their refusals."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """A mail provider on loopback: SMTP, IMAP and POP3 on real sockets, with a real provider's rules.
 
 The tests, the demo and the benchmarks send through it what they would send to Tencent or to

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Certificates for the servers on loopback, from an authority that nobody else trusts."""
 
 from __future__ import annotations

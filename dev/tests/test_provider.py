@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """The provider refuses, delivers and breaks as it says: seen by smtplib and imaplib."""
 
 import contextlib

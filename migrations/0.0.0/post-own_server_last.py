@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """At each upgrade: the preset that stands for all others comes last, as in new databases."""
 
 

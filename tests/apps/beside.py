@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """``make test-apps ARGS=--oca``: other addons beside this one.
 
 Runs ``test_beside.py`` beside each of the addons of ``dev/requirements-oca.txt``, and compares what

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """A trading company with two companies, set up as an administrator does it."""
 
 import threading

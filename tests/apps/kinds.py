@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """The kinds of mail that Odoo's apps send, how each is made, and how SPEC has it leave.
 
 Every document is B's, where the kind has a document with a company, and is written while A is the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """The aliases of seven apps: each is shown, found and answered with its own domain."""
 
 import json

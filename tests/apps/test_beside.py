@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """What fits beside another addon: each test is a line of docs/beside.md, by its docstring.
 
 ``make test-apps ARGS=--oca`` installs each of the addons in a database of its own and runs this.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Every kind of mail that Odoo's apps send leaves as its company's, on the wire."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """`make test` leaves this folder to `make test-browser`, whose pytest.ini lies here."""
 
 from pathlib import Path

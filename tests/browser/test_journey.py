@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Install, set up, send, explain: an administrator's first hour, in a real browser.
 
 Odoo serves as in production; the provider is a strict one on loopback, with TLS, that lets only

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Set Up a Mailbox in a real browser: two fields, few clicks, in both languages."""
 
 import os

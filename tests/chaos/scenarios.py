@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """``make test-chaos``: nothing lost, nothing twice, no neighbour harmed, whatever happens.
 
 Real Odoo processes (``tests/chaos/worker.py``) that commit, on a database of their own, send

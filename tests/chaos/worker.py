@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """One real Odoo process for ``make test-chaos``: ``worker.py <odoo.conf>``.
 
 Started by ``scenarios.py``, see :mod:`dev.worker`; the calls are the methods of ``Office``. It

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Servers and databases for the proof, made once and shared by its tests.
 
 Odoo and ``dev`` are imported where they are used: ``make test``, which leaves this folder out,

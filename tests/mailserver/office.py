@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Who appears in the proof: three companies in Odoo, their mailboxes, and their customers.
 
 A has a catch-all, and a login that may send as everybody of a.com. B and C have none; B's server

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """What Postfix and Dovecot logged, without what tells people nothing: times, ids, delays."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """The same alias in several domains, on Postfix and Dovecot."""
 
 from email.message import EmailMessage

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Mail that answers nothing, on Postfix and Dovecot."""
 
 import smtplib

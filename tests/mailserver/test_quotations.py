@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Quotations and their answers, on Postfix and Dovecot."""
 
 import pytest

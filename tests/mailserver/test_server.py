@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """The mail server itself, without Odoo: what it lets pass, what it refuses, what it leaves."""
 
 import imaplib

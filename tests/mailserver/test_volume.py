@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Five hundred answers, on Postfix and Dovecot."""
 
 from __future__ import annotations

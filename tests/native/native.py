@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """``make test-native``: Odoo's own tests of mail, without the addon and with it installed.
 
 They have to pass, query for query, as they do without the addon.

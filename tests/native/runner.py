@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Run Odoo's own tests on an installed database, with every module loaded, and count queries.
 
 ``runner.py <odoo.conf> <test tags> <result.json> <module>...``, started by

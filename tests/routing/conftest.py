@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """What the tests of the decision share."""
 
 from hypothesis import settings

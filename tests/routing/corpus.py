@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Addresses, what the Internet says of their domains, and who their provider is.
 
 Names of exchangers are those of docs/providers.md; domains are invented where they are not the

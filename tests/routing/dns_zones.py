@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Domains as people have them, right and wrong: records, the route, and what is to be found.
 
 What b.com says is in each set; what its providers say is in ``WORLD``, as they would be seen from

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """A small Internet on loopback: names, mail exchangers and web sites, as a search meets them."""
 
 import http.server

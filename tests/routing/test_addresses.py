@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Addresses and headers, with any text that people and programs put into them."""
 
 import email.policy

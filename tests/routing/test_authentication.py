@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """What the mailbox's own provider wrote about a mail is read, and nobody else's word."""
 
 import pytest

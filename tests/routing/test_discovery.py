@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """From an address to its provider: what is found, who says so, and what is not believed."""
 
 import json

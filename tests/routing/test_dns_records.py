@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """What is wrong with a domain's records is found, by the route; what is right is left alone."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """No value makes a header of its own, and none that is well-formed is touched."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Every refusal that has been seen is recognised, whatever the phase."""
 
 import pytest

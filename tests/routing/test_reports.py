@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Mail that machines write."""
 
 from email import message_from_bytes, policy

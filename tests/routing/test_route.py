@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """The decision, in the words of its rules."""
 
 import dataclasses

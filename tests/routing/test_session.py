@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """The SMTP session against a server on a real socket that keeps to a script.
 
 What the session says of a mail (it is there, it is not, it may be) is held against what the server

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Give the addon and a later Odoo the same aliases and the same mails, and set side by side what
 becomes of each.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: LGPL-3.0-only
 """Compare the addon's tables with those of a later Odoo, and let that Odoo take them over.
 
 ::
