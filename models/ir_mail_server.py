@@ -270,6 +270,7 @@ class IrMailServer(models.Model):
             server_id=mail_server_id or None,
             named=named,
             check_headers=strange_header,
+            lockstep=bool(delivery and delivery.turn and delivery.turn.lockstep_reason),
         )
 
     def _smtp_login(self, connection, smtp_user, smtp_password):
@@ -355,11 +356,10 @@ class IrMailServer(models.Model):
         """
         delivery = Delivery.of(self.env)
         queued = delivery and delivery.queued
-        if queued and delivery.session:
-            if isinstance(cause, smtplib.SMTPSenderRefused) and cause.smtp_code == 421:
-                # the end of the session (RFC 5321 3.8), not this mail's
-                raise smtplib.SMTPServerDisconnected(str(cause)) from cause
-            delivery.session.reset()
+        refused = isinstance(cause, smtplib.SMTPSenderRefused)
+        if queued and delivery.session and refused and cause.smtp_code == 421:
+            # the end of the session (RFC 5321 3.8), not this mail's
+            raise smtplib.SMTPServerDisconnected(str(cause)) from cause
         if queued and self._is_for_others_too(cause):
             delivery.progress.refused.update(cause.recipients)
             delivery.progress.error = None

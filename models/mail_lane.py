@@ -33,6 +33,8 @@ _SORTED_AT_ONCE = 1000
 _SORTING_TIME = 3
 #: after which administrators are told of a server or mail that fails
 STUCK = timedelta(hours=4)
+#: how long a server that failed to answer commands sent together is asked one by one
+DISTRUSTED_FOR = timedelta(days=7)
 #: parameter with the hours of General Settings
 RETRY_HOURS = "mail_company_routing.retry_hours"
 
@@ -110,10 +112,11 @@ class Turn:
             ON CONFLICT (server_id) DO UPDATE SET turn_at = EXCLUDED.turn_at
             RETURNING lane.paused_until, lane.pause_reason, lane.failing_since, lane.failures,
                 lane.usage, lane.in_flight, lane.is_slow,
+                CASE WHEN lane.lockstep_until > %s THEN lane.lockstep_reason END,
                 (SELECT COALESCE(max_per_minute, 0) FROM ir_mail_server WHERE id = %s),
                 (SELECT COALESCE(max_per_day, 0) FROM ir_mail_server WHERE id = %s)
             """,
-            [self.server_id, now, self.server_id, self.server_id],
+            [self.server_id, now, now, self.server_id, self.server_id],
         )
         (
             self.paused_until,
@@ -123,6 +126,7 @@ class Turn:
             usage,
             self.left_in_flight,
             self.is_slow,
+            self.lockstep_reason,
             per_minute,
             per_day,
         ) = self.cr.fetchone()
@@ -152,6 +156,17 @@ class Turn:
             [until, reason, self.failures, self.failing_since, self.is_slow, self.server_id],
         )
         self.lanes._forget_server()
+
+    def distrust(self, reason):
+        """Remember how the server failed to answer commands that were sent together.
+
+        A connection that broke off by chance looks the same, so it is not for ever.
+        """
+        self.lockstep_reason = reason
+        self._execute(
+            "UPDATE mail_lane SET lockstep_until = %s, lockstep_reason = %s WHERE server_id = %s",
+            [self.lanes._now() + DISTRUSTED_FOR, reason, self.server_id],
+        )
 
     # ------------------------------------------------------------
     # May a mail go now?
@@ -316,6 +331,8 @@ class MailLane(models.Model):
     failing_since = fields.Datetime(readonly=True)
     failures = fields.Integer(readonly=True)
     usage = fields.Text(readonly=True)
+    lockstep_until = fields.Datetime(readonly=True)
+    lockstep_reason = fields.Text(readonly=True)
     is_slow = fields.Boolean(readonly=True)
 
     _sql_constraints = [("server_unique", "UNIQUE (server_id)", "A server has one queue.")]
@@ -346,6 +363,18 @@ class MailLane(models.Model):
             return max(0, int(get_param(RETRY_HOURS, DEFAULT_HOURS)))
         except ValueError:
             return DEFAULT_HOURS
+
+    @api.model
+    def _lockstep_reason(self, server_id):
+        """Tell why a server is asked one command at a time, ``""`` where it is not."""
+        lane = self.sudo().search(
+            [
+                ("server_id", "=", server_id or CONFIG_SERVER),
+                ("lockstep_until", ">", self._now()),
+            ],
+            limit=1,
+        )
+        return lane.lockstep_reason or ""
 
     # ------------------------------------------------------------
     # Whose turn it is

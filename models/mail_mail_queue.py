@@ -242,7 +242,11 @@ class MailMail(models.Model):
                 return
         else:
             delivery.connect = lambda: session
-        send()
+        try:
+            send()
+        finally:
+            if delivery.session and delivery.session.misbehaved:
+                turn.distrust(delivery.session.misbehaved)
 
     def _not_settled(self):
         """Give those of these mails that still wait; it costs nothing where none can."""

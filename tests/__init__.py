@@ -32,6 +32,7 @@ from . import (
     test_recipients,
     test_refusals,
     test_restricted_sending,
+    test_round_trips,
     test_sent,
     test_settings,
     test_tours,

@@ -129,6 +129,21 @@ class MailRouteExplain(models.TransientModel):
             # several recipients fail for one reason
             wizard.sent_failure = "\n".join(dict.fromkeys(filter(None, words)))
 
+    @api.model
+    def _sentence_of_lockstep(self, server):
+        """Say, as a list, that a server is asked one command at a time, and why."""
+        reason = self.env["mail.lane"]._lockstep_reason(server.id)
+        if not reason:
+            return []
+        return [
+            _(
+                "Session: %(server)s is given one command at a time. When it was given several"
+                " together: %(reason)s",
+                server=server.name,
+                reason=reason,
+            )
+        ]
+
     def _failed_mails(self):
         mails = self.sent_ids.mail_id.exists()
         return mails.filtered(lambda mail: mail.state == "exception")
@@ -156,7 +171,10 @@ class MailRouteExplain(models.TransientModel):
             wizard.header_from = route.header_from
             wizard.return_path = route.return_path
             wizard.reply_to = route.reply_to
-            wizard.reasons = "\n".join(map(routing._sentence, route.reasons))
+            sentences = [routing._sentence(reason) for reason in route.reasons]
+            if route.server:
+                sentences += wizard._sentence_of_lockstep(route.server)
+            wizard.reasons = "\n".join(sentences)
             wizard.failure = routing._sentence(route.failure) if route.failure else False
             wizard.picture = wizard._draw(draft, route, company)
             native = decide(

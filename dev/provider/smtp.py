@@ -52,6 +52,7 @@ _PHASE_OF_VERB = {
     "MAIL": "mail",
     "RCPT": "rcpt",
     "DATA": "data",
+    "BDAT": "data",
 }
 # A client tries another verb or mechanism after a refusal (HELO after EHLO, LOGIN after PLAIN);
 # a provider that is out of order refuses those in the same session too.
@@ -114,6 +115,8 @@ class Provider:
     :param smtputf8: offer SMTPUTF8 (RFC 6531). Off by default, as at the Chinese providers, so
         that an address that is not ASCII fails here as it fails there. Names and bodies in any
         language need no more than 8BITMIME, which is always offered.
+    :param announces: extensions that it announces, and keeps: ``PIPELINING`` (RFC 2920),
+        ``CHUNKING`` (RFC 3030, a whole mail in one BDAT).
     :param keep_data: False records envelopes only and fills no mailbox by SMTP: memory stays
         flat in a benchmark.
     :param quiet: keep aiosmtpd's own log (``mail.log``) to errors.
@@ -136,6 +139,7 @@ class Provider:
         imap: bool = False,
         pop3: bool = False,
         smtputf8: bool = False,
+        announces: Collection[str] = (),
         keep_data: bool = True,
         quiet: bool = True,
     ) -> None:
@@ -148,6 +152,7 @@ class Provider:
         self.delay = delay
         self.require_auth = require_auth
         self.smtputf8 = smtputf8
+        self.announces = tuple(announces)
         self.keep_data = keep_data
         self.quiet = quiet
         self.trace = b""  # headers that it writes above a mail that it accepts
@@ -654,6 +659,7 @@ class _SmtpSession(SMTP):
         self.number = 0
         self.account: Account | None = None
         self.accepted = False  # the last command brought an accepted mail
+        self.chunk = b""  # the content of the last BDAT
         self.owed: str | None = None  # the reply that awaits the next command
         self.stuck: dict[str, str] = {}  # by phase, the fault that stays in this session
         super().__init__(
@@ -729,6 +735,10 @@ class _SmtpSession(SMTP):
     async def _step(self, verb: str, method: Callable[..., Any], arg: str | None) -> None:
         """Run one command, with the delay and the faults ordered for it."""
         self.provider._saw(self.number, verb)
+        if verb == "BDAT":  # its content follows whatever the answer is (RFC 3030 2)
+            size, _space, last = (arg or "").partition(" ")
+            self.chunk = await self._reader.readexactly(int(size))
+            assert last.upper() == "LAST", "a mail in several chunks is not told here"
         if self.provider.delay:
             await asyncio.sleep(self.provider.delay)
         if self.owed:
@@ -747,6 +757,17 @@ class _SmtpSession(SMTP):
             self.accepted = False
             await self._between()
 
+    async def smtp_BDAT(self, _arg: str | None) -> None:
+        """Take a whole content (RFC 3030 2)."""
+        assert self.envelope is not None
+        if self.envelope.mail_from is None or not self.envelope.rcpt_tos:
+            await self.push("503 5.5.1 Error: no valid recipient")
+            return
+        self.envelope.content = self.envelope.original_content = self.chunk
+        reply = await self.event_handler.handle_DATA(self, self.session, self.envelope)
+        self._set_post_data_state()
+        await self.push(reply)
+
     async def _between(self) -> None:
         action = self.provider._fault(self.number, "between")
         if action == "drop":
@@ -759,6 +780,18 @@ class _SmtpSession(SMTP):
 
 class _Handler:
     """aiosmtpd's hooks: the provider's policy in the order of the SMTP dialogue."""
+
+    async def handle_EHLO(
+        self,
+        server: _SmtpSession,
+        session: Session,
+        _envelope: Envelope,
+        hostname: str,
+        responses: list[str],
+    ) -> list[str]:
+        session.host_name = hostname
+        extensions = [f"250-{extension}" for extension in server.provider.announces]
+        return [*responses[:1], *extensions, *responses[1:]]
 
     async def handle_MAIL(
         self,
