@@ -24,11 +24,15 @@ try:
     import dns.resolver
 except ImportError:  # optional: Odoo does not come with dnspython
     dns = None
+else:
+    if not hasattr(dns.resolver.Resolver, "resolve"):  # before 2.0
+        dns = None
 
 #: as many of Thunderbird's own requests follow
 MOST_REDIRECTS = 3
 _REDIRECTS = {301, 302, 303, 307, 308}
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_NAT64_LOCAL = ipaddress.ip_network("64:ff9b:1::/48")  # RFC 8215
 
 
 class Elsewhere(Exception):
@@ -58,6 +62,9 @@ def is_inside(address: str) -> bool:
         if ip in _NAT64:
             carried.append(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
         if any(is_inside(str(one)) for one in carried):
+            return True
+        # not all of them are known to every Python as such
+        if ip.is_site_local or ip in _NAT64_LOCAL or int(ip) >> 32 == 0:
             return True
     return not ip.is_global or ip.is_multicast
 

@@ -88,10 +88,12 @@ class MailMail(models.Model):
             )
         # sudo: also mails of companies that are not ticked; somebody may have been quicker
         refused = self.sudo().exists().filtered("is_sender_refused")
-        servers = (
-            self.env["ir.mail_server"]
-            .sudo()
-            .browse({server.id for server in refused._refusing_servers().values()})
+        by_mail = refused._refusing_servers()
+        server_ids = {server.id for server in by_mail.values() if server and server.id}
+        # of a company that he does not work in, neither the server nor its mails are his to change
+        servers = self.env["ir.mail_server"].browse(server_ids)._that_may_be_read().sudo()
+        refused = refused.filtered(
+            lambda mail: by_mail[mail.id] and by_mail[mail.id].id in servers.ids
         )
         refused |= refused.search(
             [("state", "=", "exception"), ("sent_server_id", "in", servers.ids)]

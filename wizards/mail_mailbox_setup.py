@@ -85,6 +85,7 @@ class MailMailboxSetup(models.TransientModel):
         help="The server that is there stays as it is, and this company gets one of its own.",
     )
     asks_unverified = fields.Boolean(readonly=True)
+    unverified_servers = fields.Char(readonly=True)
     accept_unverified = fields.Boolean(
         string="Send the Password All the Same",
         compute="_compute_accept_unverified",
@@ -104,7 +105,14 @@ class MailMailboxSetup(models.TransientModel):
             else:
                 wizard.login = wizard._guessed_login() or wizard.email
 
-    @api.depends("smtp_host", "smtp_port", "smtp_encryption", "incoming_host", "incoming_ssl")
+    @api.depends(
+        "smtp_host",
+        "smtp_port",
+        "smtp_encryption",
+        "incoming_host",
+        "incoming_port",
+        "incoming_ssl",
+    )
     def _compute_accept_unverified(self):
         self.accept_unverified = False  # it was about another server
 
@@ -303,7 +311,7 @@ class MailMailboxSetup(models.TransientModel):
             return ""
         outgoing = self._outgoing()
         if not outgoing or outgoing.company_id == self.company_id._origin:
-            return ""
+            return self._takes_mailbox_away()
         if outgoing.company_id:
             return _(
                 "The outgoing server %(server)s belongs to %(other)s. It would become that of"
@@ -316,6 +324,20 @@ class MailMailboxSetup(models.TransientModel):
             "The outgoing server %(server)s is everybody's. It would become that of %(company)s"
             " alone, and be taken away from all other companies.",
             server=outgoing.name,
+            company=self.company_id.name,
+        )
+
+    def _takes_mailbox_away(self):
+        """Say whose answers would go elsewhere, ``""`` where nobody's."""
+        incoming = self._incoming()
+        others = incoming and incoming.company_id != self.company_id._origin
+        if not others or self.incoming_type == "none" or self._leaves_incoming(incoming):
+            return ""
+        return _(
+            "The mailbox is fetched already, by %(server)s for %(other)s. It would become that of"
+            " %(company)s, and its mail with it.",
+            server=incoming.name,
+            other=incoming.company_id.name or _("everybody"),
             company=self.company_id.name,
         )
 
@@ -459,7 +481,8 @@ class MailMailboxSetup(models.TransientModel):
                     mail_from=self._decide(outgoing).mail_from,
                     password=password,
                     login_hint=self.login_hint,
-                    context=None if self.accept_unverified else self._tls_context(),
+                    context=self._tls_context(),
+                    accepted=self._accepted_servers(),
                     is_near=self._is_near,
                     tell=self._tell_progress,
                 )
@@ -471,11 +494,20 @@ class MailMailboxSetup(models.TransientModel):
         finally:
             self._tell_progress([])
         self.asks_unverified = trial.unverified
+        if trial.unverified:
+            self.unverified_servers = " ".join({*self._accepted_servers(), trial.unverified_at})
         lines = trial.lines()
         if self.succeeded:
             answers = _("Answers go to %s", self._decide(outgoing).reply_to or self.email)
             lines.append(line_of(step_of(answers, state="told")))
         self.result = Markup("<ul class='list-unstyled'>%s</ul>") % Markup("").join(lines)
+
+    def _accepted_servers(self):
+        """Give the servers, each ``host:port``, that get the password without proving themselves.
+
+        What is ticked holds for those that were asked about, and for no other.
+        """
+        return set((self.unverified_servers or "").split()) if self.accept_unverified else set()
 
     def _check_input(self, password):
         company = self.company_id

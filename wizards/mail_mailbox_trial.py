@@ -30,6 +30,8 @@ DELIVERY_TIMEOUT = 60
 
 #: seconds that a server may take to show its certificate
 VERIFY_TIMEOUT = 15
+#: how many of a POP3 mailbox's mails are looked at for the one to oneself
+NEWEST = 50
 
 #: what mail servers, and the way to them, make of a step that fails
 OF_SERVERS = (
@@ -59,8 +61,9 @@ class Trial:
     :param mail_from: the envelope sender that its mail will have by this server
     :param password: no words that are shown hold it
     :param login_hint: what the provider wants at a login, where that is known
-    :param context: TLS context that verifies a server before it gets the password; None: the
-        administrator said that it may have it all the same
+    :param context: TLS context that verifies a server before it gets the password
+    :param accepted: servers, each ``host:port``, that may have it all the same, as the
+        administrator has said when he was asked about that server
     :param is_near: function that tells whether a host is on this machine
     :param tell: called with the list of steps whenever one begins or ends
     """
@@ -75,6 +78,7 @@ class Trial:
         password,
         login_hint,
         context,
+        accepted,
         is_near,
         tell,
     ):
@@ -87,7 +91,9 @@ class Trial:
         self.login_hint = login_hint
         self.steps = {key: step_of(title, key=key) for key, title in self._titles().items()}
         self.unverified = False  # whether a server could not prove who it is
+        self.unverified_at = ""  # the server that was asked last, "host:port"
         self._context = context
+        self._accepted = accepted
         self._is_near = is_near
         self._tell = tell
         self.authentication = ""
@@ -197,8 +203,9 @@ class Trial:
 
         :raises Unverified: it does not
         """
-        if self._context is None or self._is_near(host):
+        if f"{host}:{port}" in self._accepted or self._is_near(host):
             return
+        self.unverified_at = f"{host}:{port}"
         if encryption == "none":
             raise Unverified(_("The connection to %s is not encrypted.", host))
         try:
@@ -285,9 +292,10 @@ class Trial:
         result, words = session.select()
         if result != "OK":
             raise UserError(words[0].decode("utf-8", "replace"))
-        _result, (numbers,) = session.search(None, "HEADER", "Message-ID", f'"{message_id}"')
+        _result, found = session.search(None, "HEADER", "Message-ID", f'"{message_id}"')
+        numbers = b" ".join(filter(None, found))
         headers = b""
-        for number in (numbers or b"").split():
+        for number in numbers.split():
             headers = fetch_headers(session, number)
             session.store(number, "+FLAGS", "\\Deleted")
         if numbers:
@@ -297,7 +305,8 @@ class Trial:
     @staticmethod
     def _take_pop(session, message_id):
         count, _size = session.stat()
-        for number in range(count, 0, -1):
+        # the newest ones: to look through a large mailbox would take longer than a request may
+        for number in range(count, max(count - NEWEST, 0), -1):
             _response, lines, _octets = session.top(number, 0)
             if message_id.encode() in b"\n".join(lines):
                 session.dele(number)

@@ -34,6 +34,8 @@ export class MailboxSetupController extends FormController {
     /** The password goes to the server with the call alone: it is never saved with the form. */
     async beforeExecuteActionButton(clickParams) {
         if (clickParams.name !== "action_setup") {
+            await this.model.root.askChanges();
+            await this.model.root.update({password: false});
             return super.beforeExecuteActionButton(clickParams);
         }
         await this.model.root.askChanges(); // What is being typed
