@@ -79,6 +79,8 @@ class IrMailServer(models.Model):
             "active",
             "company_id",
             "from_filter",
+            "max_per_day",
+            "max_per_minute",
             "name",
             "sender_address",
             "sender_policy",

@@ -456,8 +456,10 @@ class MailAlias(models.Model):
         memo = self.env.context.get(MEMO)
         if not isinstance(memo, AliasMemo):
             memo = AliasMemo()
-        missing = (set(names) | memo.expected) - memo.known - {""}
-        if missing and not set(names) <= memo.known:
+        # an alias's name is ASCII; PostgreSQL takes no NUL, and no half of a surrogate pair
+        asked = {name for name in {*names, *memo.expected} if name.isascii() and name.isprintable()}
+        missing = asked - memo.known - {""}
+        if missing and not asked.intersection(names) <= memo.known:
             found = self._plain().search(
                 [("alias_name", "in", sorted(missing))], order=f"{self._order}, id"
             )

@@ -33,6 +33,8 @@ _SORTED_AT_ONCE = 1000
 _SORTING_TIME = 3
 #: after which administrators are told of a server or mail that fails
 STUCK = timedelta(hours=4)
+#: after which a mail whose server could not be decided is looked at again
+UNSORTED_PAUSE = timedelta(minutes=1)
 #: how long a server that failed to answer commands sent together is asked one by one
 DISTRUSTED_FOR = timedelta(days=7)
 #: parameter with the hours of General Settings
@@ -234,7 +236,11 @@ class Turn:
         self.has_written = True
         self._execute(
             "UPDATE mail_lane SET in_flight = %s, usage = %s WHERE server_id = %s",
-            [self.handed_over, json.dumps(self.usage.keep()), self.server_id],
+            [
+                [*(self.left_in_flight or ()), *self.handed_over],
+                json.dumps(self.usage.keep()),
+                self.server_id,
+            ],
         )
 
     def know(self, mail_id):
@@ -298,7 +304,13 @@ class Turn:
                  WHERE id = ANY(%s) AND state = 'outgoing'
             ) WHERE server_id = %s
             """,
-            [[mail for mail in self.handed_over if mail not in self.known], self.server_id],
+            [
+                [
+                    *(self.left_in_flight or ()),
+                    *(mail for mail in self.handed_over if mail not in self.known),
+                ],
+                self.server_id,
+            ],
         )
         self.handed_over = []
 
@@ -425,6 +437,8 @@ class MailLane(models.Model):
             # each statement for itself, which sees what others have committed by then; the next
             # one who gets the connection from the pool has Odoo's isolation again
             cr._cnx.autocommit = True
+            # a lock that this very thread holds would be waited for for ever
+            cr.execute("SET lock_timeout = '2s'")
         try:
             cr.execute("SELECT pg_try_advisory_lock(%s, %s)", [_SESSION_AT, server_id])
             if cr.fetchone()[0]:
@@ -465,6 +479,8 @@ class MailLane(models.Model):
                 env = self.env
                 if self._commits():
                     cr = stack.enter_context(env.registry.cursor())
+                    # the mail may be locked by this very thread
+                    cr.execute("SET LOCAL lock_timeout = '1s'")
                     env = api.Environment(cr, SUPERUSER_ID, {})
                 domain = [("id", "in", mail_ids), ("state", "=", "outgoing")]
                 for mail in env["mail.mail"].sudo().search(domain):
@@ -473,7 +489,7 @@ class MailLane(models.Model):
         except Exception:
             if not self._commits():
                 raise
-            # nobody sends what is in flight, so it can wait for the next turn
+            # nobody sends what is in flight, and it stays so: it can wait for the next turn
             _logger.exception("Mails %s may have arrived, but are not marked so", mail_ids)
             return
         turn.forget_left_in_flight()
@@ -625,13 +641,31 @@ class MailLane(models.Model):
             server_id = self._next_server(tried)
             if server_id is None:
                 if not self._sort(deadline):
-                    break
+                    self._call_again(tried, is_sorted=True)
+                    return
                 continue
-            with self._turn(server_id) as turn:
-                if not (turn and not turn.is_paused() and self._work(turn, deadline)):
-                    # somebody else's; or nothing of it can be sent now
-                    tried.append(server_id)
+            if not self._serve(server_id, deadline):
+                # somebody else's; or nothing of it can be sent now
+                tried.append(server_id)
         self._call_again(tried)
+
+    @api.model
+    def _serve(self, server_id, deadline):
+        """Have the turn at one server, whatever goes wrong there: others wait for this lane too.
+
+        :return: whether a mail is out of the way
+        """
+        try:
+            with self._turn(server_id) as turn:
+                return bool(turn and not turn.is_paused() and self._work(turn, deadline))
+        except MemoryError:
+            raise
+        except Exception:
+            if self.env.cr.closed:
+                raise
+            self.env.cr.rollback()
+            _logger.exception("The mails of server %s wait", server_id)
+            return False
 
     @api.model
     def _work(self, turn, deadline):
@@ -771,7 +805,7 @@ class MailLane(models.Model):
         for number in range(1, LANES + 1):
             name = f"mail_company_routing.ir_cron_mail_lane_{number}"
             crons |= self.env.ref(name, raise_if_not_found=False) or crons
-        return crons
+        return crons.filtered("active")  # one that is not would never run what it is called for
 
     @api.model
     def _wake(self, at=None):
@@ -802,14 +836,20 @@ class MailLane(models.Model):
             cron._trigger(at)
 
     @api.model
-    def _call_again(self, tried):
-        """Call lanes for what this one leaves behind: now, or when its time comes."""
-        if self._next_server(tried) is not None or self._unsorted():
+    def _call_again(self, tried, *, is_sorted=False):
+        """Call lanes for what this one leaves behind: now, or when its time comes.
+
+        :param is_sorted: what has no server yet cannot be given one now
+        """
+        unsorted = bool(self._unsorted())
+        if self._next_server(tried) is not None or (unsorted and not is_sorted):
             self._wake()
         else:
-            at = self._next_time()
-            if at:
-                self._wake(at)
+            # what could not be sorted would fail again at once
+            later = self._now() + UNSORTED_PAUSE if unsorted else None
+            times = [at for at in (self._next_time(), later) if at]
+            if times:
+                self._wake(min(times))
         self.env.cr.commit()  # pylint: disable=invalid-commit
 
     @api.model

@@ -496,11 +496,13 @@ class MailMail(models.Model):
         self.env.cr.execute(
             """
             WITH locked AS (
-                SELECT id FROM mail_mail WHERE id = ANY(%s) FOR NO KEY UPDATE SKIP LOCKED
+                SELECT id FROM mail_mail
+                 WHERE id = ANY(%s)
+                   AND NOT EXISTS (SELECT 1 FROM mail_lane WHERE in_flight @> ARRAY[mail_mail.id])
+                   FOR NO KEY UPDATE SKIP LOCKED
             )
             SELECT id FROM locked
-             WHERE NOT EXISTS (SELECT 1 FROM mail_lane WHERE in_flight @> ARRAY[locked.id])
-               AND CASE WHEN pg_try_advisory_lock(%s, id) THEN pg_advisory_unlock(%s, id) END
+             WHERE CASE WHEN pg_try_advisory_lock(%s, id) THEN pg_advisory_unlock(%s, id) END
             """,
             [self.ids, _BEING_SENT, _BEING_SENT],
         )

@@ -8,6 +8,10 @@ from ..routing.retry import judge, next_try
 from .mail_failure import ExplainedDeliveryException, fault_of, words_of
 from .mail_lane import CONFIG_SERVER, ORDINARY, URGENT, Turn
 
+#: so often a mail keeps its place before the others when the server refuses everything; after that
+#: it may be this mail that the server refuses, and the others go first
+IN_ORDER = 3
+
 
 class MailMail(models.Model):
     """A mail that waits: for which server, until when, and why."""
@@ -304,6 +308,8 @@ class MailMail(models.Model):
             then = next_try(tries, first, now, hours, lanes._chance())
             if then is None:
                 return False
+            if fault.code and verdict.server and tries <= IN_ORDER:
+                then = min(then, turn.paused_until or then)
             error = delivery.progress.error
             if isinstance(error, ExplainedDeliveryException):
                 reason = "\n".join(str(arg) for arg in error.args[1:] if arg) or reason

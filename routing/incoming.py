@@ -119,7 +119,9 @@ def aliases_at(
         return []
     named = [alias for alias in aliases if alias.name.lower() == local]
     general = facts.settings.catchall_domain
-    whole = [alias for alias in named if (alias.domain or general) == domain]
+    # one of the general domain gives way, where that has been put into the table since
+    whole = [alias for alias in named if alias.domain == domain]
+    whole = whole or [alias for alias in named if not alias.domain and general == domain]
     if whole:
         return whole
     if allowed and domain not in allowed and domain not in facts.domain_named:

@@ -80,8 +80,11 @@ def judge(fault: Fault) -> Verdict:
     if fault.code is None:
         return _judge_silence(fault)
     refusal = recognise_refusal(fault.code, fault.words)
+    # what a mail met counts for the mail as well: else it would be the first to be tried each time,
+    # and hold up those behind it for ever
+    on_mail = fault.phase not in ("connect", "login")
     if refusal and refusal.kind == "quota":
-        return Verdict(passes=True, server=True)
+        return Verdict(passes=True, mail=on_mail, server=True)
     if not 400 <= fault.code <= 499 or (refusal and refusal.kind in ("login", "sender")):
         return _FAILS
     everybodys = (
@@ -89,7 +92,7 @@ def judge(fault: Fault) -> Verdict:
         or fault.phase in ("connect", "login")
         or _TOO_MANY.search(fault.words.casefold())
     )
-    return Verdict(passes=True, mail=not everybodys, server=bool(everybodys))
+    return Verdict(passes=True, mail=on_mail, server=bool(everybodys))
 
 
 def _judge_silence(fault: Fault) -> Verdict:
