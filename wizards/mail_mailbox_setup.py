@@ -496,6 +496,7 @@ class MailMailboxSetup(models.TransientModel):
         self.asks_unverified = trial.unverified
         if trial.unverified:
             self.unverified_servers = " ".join({*self._accepted_servers(), trial.unverified_at})
+            self.accept_unverified = False  # that was about the other one
         lines = trial.lines()
         if self.succeeded:
             answers = _("Answers go to %s", self._decide(outgoing).reply_to or self.email)
