@@ -105,5 +105,5 @@ class TestUninstall(TransactionCase):
                 if host != "smtp.zoho.com"
             ),
         )
-        self.assertEqual(len(parameters), 3, "they survive an upgrade")
+        self.assertEqual(len(parameters), 4, "they survive an upgrade")
         self.assertEqual(uninstalled, [])

@@ -55,14 +55,14 @@ APPS = (
 
 # The tests that need Odoo run in so many processes, each on a database of its own
 PROCESSES = 2 if (os.cpu_count() or 1) > 1 else 1
-# Begun first are the files that take longest; the tours, which Odoo gives ten seconds a step, when
-# the tests without Odoo have ended
+# Odoo gives a browser ten seconds a step: these are run when nothing else is
+ALONE = ("tests/test_tours.py",)
+# Begun first are the files that take longest
 LONGEST = (
     "test_reading",
     "test_alias_uninstall",
     "test_alias_random",
     "test_uninstall",
-    "test_tours",
     "test_hostile",
     "test_truth",
     "test_faults",
@@ -152,9 +152,15 @@ def _test_on_odoo(options: Sequence[str], paths: Sequence[str]) -> int:
         paths = [path.relative_to(ROOT).as_posix() for path in files]
         # each process has a copy of the database, and takes the next file as soon as it is free
         options = ["-n", str(PROCESSES), "--dist=loadfile", "--no-loadscope-reorder"]
-    say("Tests on Odoo" + (f", in {PROCESSES} processes" if options[:1] == ["-n"] else ""))
+    shared = options[:1] == ["-n"]
+    say("Tests on Odoo" + (f", in {PROCESSES} processes" if shared else ""))
     with database(MODULES) as name:
-        return run_pytest(name, [*options, *paths], odoo_config(name, http_enable=True))
+        config = odoo_config(name, http_enable=True)
+        if not shared:
+            return run_pytest(name, [*options, *paths], config)
+        together = [path for path in paths if path not in ALONE]
+        code = run_pytest(name, [*options, *together], config)
+        return max(code, run_pytest(name, ALONE, config))
 
 
 def _longest_first(path: Path) -> tuple[int, str]:
