@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-3.0-only
 """1,000 incoming mails at random, against a small model of the rules written for this test alone.
 
-``SEED=7 MAILS=200 make test ARGS=tests/test_alias_random.py`` repeats a run, or makes it longer.
+``SEED=7 ALIAS_MAILS=200 make test ARGS=tests/test_alias_random.py`` repeats a run, or makes it longer.
 """
 
 import os
@@ -130,7 +130,7 @@ class TestRandomMails(MailRoutingCase):
 
     def test_a_thousand_mails(self):
         seed = int(os.environ.get("SEED") or 20261124)
-        mails = int(os.environ.get("MAILS") or 1000)
+        mails = int(os.environ.get("ALIAS_MAILS") or 1000)
         chance = random.Random(seed)
         outcomes = {}
         for number in range(mails):
