@@ -149,7 +149,7 @@ class Delivery:
     # ------------------------------------------------------------
 
     def note_server(self, env, server_id):
-        """Remember the server that native has picked; False: the one of its configuration file."""
+        """Remember the server that native has picked; None: the one of its configuration file."""
         self.server_id = server_id or None
         if server_id:
             # sudo: as native, which has just read all of it

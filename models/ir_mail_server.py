@@ -265,6 +265,8 @@ class IrMailServer(models.Model):
                 raise  # Test Connection and others have words of their own for it
             failure = self.env["mail.failure"]._in_authors_language()
             raise failure._no_connection(error, delivery.server) from error
+        if connection and delivery and not active:
+            delivery.note_server(self.env, mail_server_id)
         if not (connection and active):
             return connection
         return SmtpSession(

@@ -245,7 +245,6 @@ class MailMail(models.Model):
             return
         for server_id, smtp_from, mail_ids in super()._split_by_mail_configuration():
             if delivery:
-                delivery.note_server(self.env, server_id)
                 # native has read them
                 delivery.keeps_from |= len(set(self.mapped("email_from"))) == 1
             yield server_id, smtp_from, mail_ids
@@ -620,7 +619,7 @@ class MailMail(models.Model):
         """Let nothing that was refused pass for sent, and take those who got it off a failure."""
         delivery = self._delivery()
         if not delivery or self.ids != [delivery.mail_id]:
-            if failure_type == "mail_smtp":  # native keeps the words on the mail only
+            if delivery and failure_type == "mail_smtp":  # native keeps the words on the mail only
                 failure_reason = failure_reason or self[:1].failure_reason
             result = super()._postprocess_sent_message(
                 success_pids, failure_reason=failure_reason, failure_type=failure_type

@@ -40,7 +40,9 @@ class MailNotification(models.Model):
         """
         self.ensure_one()
         told = super().format_failure_reason()
-        reason = (self.failure_reason or "").strip()
+        # where nothing is set, native keeps the words on the mail only. sudo: as the notification
+        reason = self.failure_reason or self.sudo().mail_mail_id.failure_reason or ""
+        reason = reason.strip()
         if reason and reason not in told:
             told = f"{told}:\n{reason}"
         return "\n".join(filter(None, (told, self.failure_help, self.failure_contact)))

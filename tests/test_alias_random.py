@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: LGPL-3.0-only
 """1,000 incoming mails at random, against a small model of the rules written for this test alone.
 
-``SEED=7 ALIAS_MAILS=200 make test ARGS=tests/test_alias_random.py`` repeats a run, or makes it longer.
+``SEED=7 ALIAS_MAILS=200 make test ARGS=tests/test_alias_random.py`` repeats a run, or makes it
+longer.
 """
 
 import os
