@@ -148,23 +148,3 @@ def test_office_365_says_what_it_needs(served, admin, lang):
         )
         picture(browser, "unknown", lang)
         assert not browser.complaints, browser.complaints
-
-
-def test_from_a_company_that_is_not_saved_yet(served, admin, lang):
-    _name, server = served
-    with chromium(viewport={"width": 1366, "height": 900}) as browser:
-        browser.be(admin)
-        browser.open(
-            f"{server.address}/web#model=res.company&view_type=form&action=base.action_res_company_form"
-        )
-        company = f"Ohm {lang}"
-        browser.page.locator("[name=name] input").first.fill(company)
-        browser.click(".o_notebook_headers a[name=email_routing]")
-        assert not browser.page.locator("[name=routing_warning]:visible").count()
-        browser.click("button[name=action_set_up_mailbox]")
-        browser.wait("document.querySelector('.modal [name=email] input')", "the wizard")
-        assert admin.call("res.company", "search_count", [["name", "=", company]]) == 1
-        shown = browser.page.locator(".modal [name=company_id] input").first.input_value()
-        assert shown == company
-        picture(browser, "company", lang)
-        assert not browser.complaints, browser.complaints
