@@ -256,8 +256,15 @@ class MailAlias(models.Model):
         return super(MailAlias, creating).create(vals_list).with_env(self.env)
 
     def write(self, vals):
-        """Refuse an address that is taken in that domain, in a sentence."""
+        """Refuse an address that is taken in that domain, in a sentence.
+
+        An alias that takes mail of any domain goes on doing so in another domain: forwarders may
+        rely on it.
+        """
         aliases = self
+        keeps = self.browse()
+        if vals.get("alias_domain_id") and "alias_incoming_local" not in vals:
+            keeps = self.filtered(lambda one: one.alias_domain_id and one.alias_incoming_local)
         if vals.get("alias_domain_id") or self._may_have_domains():
             if vals.get("alias_name") and len(self) == 1:
                 asked = {"alias_domain_id": self.alias_domain_id.id, **vals}
@@ -266,6 +273,7 @@ class MailAlias(models.Model):
                 named = self.filtered("alias_name")
                 named._check_free([(alias.alias_name, vals["alias_domain_id"]) for alias in named])
         result = super(MailAlias, aliases).write(vals)
+        keeps.filtered(lambda alias: not alias.alias_incoming_local).alias_incoming_local = True
         self._notice_local([vals])
         return result
 
@@ -283,9 +291,10 @@ class MailAlias(models.Model):
         """
         asked = self.env.context.get(ASKED)
         if not isinstance(asked, Asked):
-            if not self._may_have_domains():
+            # a parameter's: native finds it by its local part, whatever the domain
+            if not (self and self._may_have_domains()):
                 return super()._clean_and_check_unique(names)
-            # a parameter's, or that of an alias alone
+            # that of an alias alone
             domain_id = self.alias_domain_id.id if len(self) == 1 else False
             asked = Asked([({"alias_domain_id": domain_id}, False)] * len(names))
         cleaning = self.with_context(**{LOOKUP: NoAlias(), ASKED: None})

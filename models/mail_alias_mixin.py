@@ -25,6 +25,7 @@ class MailAliasMixin(models.AbstractModel):
         if not alias._may_have_domains():
             return super().create(vals_list)
         self._check_alias_domains(vals_list)
+        vals_list = [self._without_default_of_form(vals) for vals in vals_list]
         companies = [
             self._company_of_new(vals).id for vals in vals_list if not vals.get("alias_id")
         ]
@@ -55,6 +56,17 @@ class MailAliasMixin(models.AbstractModel):
             if not (alias.alias_name and alias._clash(alias.alias_name, domain.id)):
                 alias.alias_domain_id = domain
         return result
+
+    @api.model
+    def _without_default_of_form(self, vals):
+        """Leave out the domain that a form proposed before another company was chosen in it."""
+        if "alias_domain_id" not in vals:
+            return vals
+        company = self._company_of_new(vals)
+        proposed = self.env.company.sudo().alias_domain_id.id
+        if not company or company == self.env.company or vals["alias_domain_id"] != proposed:
+            return vals
+        return {name: value for name, value in vals.items() if name != "alias_domain_id"}
 
     def _has_company(self):
         field = self._fields.get("company_id")

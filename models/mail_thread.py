@@ -475,13 +475,20 @@ class MailThread(models.AbstractModel):
 
         :return: whether the sender is told
         """
-        own = self._own_addresses(recipients)
+        # a mailbox that is fetched exists, and so may any address that no alias is named as
+        mailboxes = self.env["mail.routing"]._get_facts().mailboxes
+        own = [address for address in self._own_addresses(recipients) if address not in mailboxes]
         names = {address.partition("@")[0] for address in own}
-        if not names or not self.env["mail.alias"]._named(names):
+        named = set(self.env["mail.alias"]._named(names).mapped("alias_name")) if names else ()
+        own = [address for address in own if address.partition("@")[0] in named]
+        if not own:
             return False
         headers = headers_of(message.raw_items())
-        sender = email_normalize(message_dict.get("email_from") or "")
-        if not sender or is_automatic(headers):
+        sender = (headers.get("return-path") or [""])[0] or message_dict.get("email_from")
+        sender = email_normalize(sender or "")
+        # by the limit alone: of this very mail, fetched once more, the sender knows
+        told_enough = sender and self.env["mail.mail"]._is_refused_enough(sender, None)
+        if not sender or told_enough or is_automatic(headers):
             return False
         company = company_that_answers(
             self._recipients_in_order(message),

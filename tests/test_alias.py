@@ -254,6 +254,47 @@ class TestIncoming(AliasCase):
         alias.alias_incoming_local = True
         self.assertEqual(self.leads("sales@old-domain.com"), ["B"])
 
+    def test_any_domain_stays_on_in_another_domain(self):
+        alias = self.alias("sales", self.a, alias_incoming_local=True)
+        alias.alias_domain_id = self.b.alias_domain_id
+        self.assertTrue(alias.alias_incoming_local)
+
+    def test_a_form_whose_company_is_chosen_late(self):
+        """The form of A's user proposes A's domain, and sends it along with the company B."""
+        team = (
+            self.env["crm.team"]
+            .with_company(self.a)
+            .create(
+                {
+                    "name": "Late",
+                    "company_id": self.b.id,
+                    "alias_name": "late",
+                    "alias_domain_id": self.a.alias_domain_id.id,
+                }
+            )
+        )
+        self.assertEqual(team.alias_id.display_name, "late@b.com")
+
+    def test_the_general_catchall_is_no_alias_of_any_domain(self):
+        self.alias("info", self.b)
+        with self.assertRaises(UserError):
+            self.env["ir.config_parameter"].set_param("mail.catchall.alias", "info")
+
+    def test_what_nobody_is_told_of_is_kept(self):
+        """After native's limit on refusals nothing is said: the mail has no route, and is kept."""
+        self.alias("jobs", self.a)
+        self.env["ir.config_parameter"].set_param("mail.gateway.loop.threshold", "1")
+        self.process("jobs@b.com", subject="first")
+        with self.assertRaises(ValueError):
+            self.process("jobs@b.com", subject="second")
+
+    def test_only_the_unknown_name_is_said_to_be_unknown(self):
+        self.alias("jobs", self.a)
+        self.process("jobs@b.com, zy@b.com")
+        refusal = self.env["mail.mail"].search([], order="id desc", limit=1)
+        self.assertIn("jobs@b.com", refusal.body_html)
+        self.assertNotIn("zy@b.com", refusal.body_html)
+
     def test_what_is_no_alias_here_is_refused_in_that_companys_name(self):
         """#244296"""
         self.alias("info", self.a)

@@ -204,6 +204,22 @@ class TestOneClickCure(MailRoutingCase):
         self.assertEqual(mails.mapped("state"), ["sent", "sent"])
 
     @mute_logger(*QUIET)
+    def test_where_nothing_is_set(self):
+        """An administrator who only wants to see: the check-up opens, and finds nothing wrong."""
+        self.env["ir.mail_server"].search([]).unlink()
+        self.env["mail.alias.domain"].search([]).active = False
+        self.env["res.company"].search([]).write(
+            {
+                "alias_domain_id": False,
+                "reply_to_by_company": False,
+                "email_from_by_company": False,
+                "mail_server_by_domain": False,
+                "mail_server_by_reply_to": False,
+            }
+        )
+        self.assertFalse(self.env["mail.routing"]._is_active())
+        self.env["mail.checkup"].create({})._findings()
+
     def test_the_cure_is_the_administrators_to_apply(self):
         provider = self.provider()
         server = self.mail_server(provider)

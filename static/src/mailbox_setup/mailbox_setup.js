@@ -48,6 +48,9 @@ export class MailboxSetupController extends FormController {
         return false;
     }
 
+    /** A page that is left saves its form: this one holds a password. */
+    async beforeUnload() {}
+
     /** Silent: the web client would hide the steps behind "Loading" after three seconds. */
     async setUp(resId, password) {
         this.follow(resId);
