@@ -347,13 +347,21 @@ class MailThread(models.AbstractModel):
 
     @api.model
     def _company_of_alias(self, alias):
-        """Give the company that an alias decides for by its domain, None where it does not."""
+        """Give the company that an alias with a domain decides for, None where it does not.
+
+        It is the domain's; of a domain that all share, that of the alias's own record.
+        """
         domain_id = alias.sudo().alias_domain_id.id if alias else False
         if not domain_id or not self.env["mail.routing"]._is_active():
             return None
         facts = self.env["mail.routing"]._get_facts()
         domain = facts.domain.get(domain_id)
-        return facts.owner_of(domain.name) if domain else None
+        if domain is None:
+            return None
+        its_own = None
+        if not domain.company_id:
+            its_own = facts.company.get(alias.sudo()._owners()[alias.sudo()].id)
+        return its_own or facts.owner_of(domain.name)
 
     @api.model
     def _own_addresses(self, addresses):
@@ -398,6 +406,21 @@ class MailThread(models.AbstractModel):
         thread = self.with_context(**{LOOKUP: NoAlias()})
         user = super(MailThread, thread)._mail_find_user_for_gateway(email, alias=alias)
         return user.with_env(self.env)
+
+    def _register_hook(self):
+        """Let tasks look at whole addresses for who follows them, where there are tasks.
+
+        Their method takes whatever has the local part of the project's alias for that alias, and
+        ends there: a model that this addon does not depend on has no other hook.
+        """
+        super()._register_hook()
+        if self._name == "project.task" and hasattr(self, "email_split"):
+            self._patch_method("email_split", _email_split_by_whole_addresses())
+
+    def _unregister_hook(self):
+        super()._unregister_hook()
+        if self._name == "project.task" and "email_split" in vars(type(self)):
+            delattr(type(self), "email_split")
 
     # ------------------------------------------------------------
     # Delivery reports
@@ -557,6 +580,19 @@ class MailThread(models.AbstractModel):
         return super(MailThread, thread)._routing_create_bounce_email(
             email_from, body_html, message, **mail_values
         )
+
+
+def _email_split_by_whole_addresses():
+    """Give a method for tasks; one for each database, which each have their own to fall back on."""
+
+    def addresses_of_people(tasks, msg):
+        if not tasks.env["mail.alias"]._may_have_domains():
+            return addresses_of_people.origin(tasks, msg)
+        found = email_split(f"{msg.get('to') or ''},{msg.get('cc') or ''}")
+        aliases = tasks.env["mail.thread"]._alias_addresses(found)
+        return [address for address in found if email_normalize(address) not in aliases]
+
+    return addresses_of_people
 
 
 def _plain(address):
