@@ -123,6 +123,7 @@ class MailMail(models.Model):
             return super(MailMail, mails).send(
                 auto_commit=auto_commit, raise_exception=raise_exception
             )
+        self.check_access_rights("read")  # before any server is asked: anybody may call it
         if auto_commit:
             groups = self._groups_of_queue()
         else:

@@ -132,6 +132,7 @@ class MailMail(models.Model):
         """Let Odoo's own Email Queue Manager work as a lane does."""
         if not self.env["mail.routing"]._is_active():
             return super().process_email_queue(ids=ids)
+        self.check_access_rights("read")  # before any server is asked: anybody may call it
         lanes = self.env["mail.lane"]
         if lanes._commits() and not ids and "filters" not in self.env.context:
             return lanes._run_manager()
