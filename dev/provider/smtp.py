@@ -208,9 +208,6 @@ class Provider:
                 stack.callback(setattr, self, "_imap", None)
                 for account in self._accounts.values():
                     self._imap.add_account(account)
-            smtp_socket = stack.enter_context(_listen(self.smtp_port))
-            imap_socket = stack.enter_context(_listen(self.imap_port)) if self._imap else None
-            pop3_socket = stack.enter_context(_listen(self.pop3_port)) if self._pop3 else None
             self._loop = asyncio.new_event_loop()
             stack.callback(setattr, self, "_loop", None)
             stack.callback(self._loop.close)
@@ -222,10 +219,7 @@ class Provider:
             stack.callback(thread.join)
             stack.callback(self._loop.call_soon_threadsafe, self._loop.stop)
             stack.callback(lambda: self._in_loop(self._close()))
-            self._in_loop(self._serve(smtp_socket, imap_socket, pop3_socket, context))
-            self.smtp_port = smtp_socket.getsockname()[1]
-            self.imap_port = imap_socket.getsockname()[1] if imap_socket else 0
-            self.pop3_port = pop3_socket.getsockname()[1] if pop3_socket else 0
+            self._in_loop(self._serve(context))
             self._running = stack.pop_all()
         return self
 
@@ -476,38 +470,35 @@ class Provider:
         assert self._loop is not None
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    async def _serve(
-        self,
-        smtp_socket: socket.socket,
-        imap_socket: socket.socket | None,
-        pop3_socket: socket.socket | None,
-        context: ssl.SSLContext | None,
-    ) -> None:
+    async def _serve(self, context: ssl.SSLContext | None) -> None:
+        """Open the ports; those of an earlier start again."""
         implicit = context if self.tls == "ssl" else None
         starttls = context if self.tls == "starttls" else None
         loop = asyncio.get_running_loop()
-        self._servers = [
+        self._servers: list[asyncio.Server] = []
+
+        def opened(server: asyncio.Server) -> int:
+            self._servers.append(server)
+            return server.sockets[0].getsockname()[1]
+
+        self.smtp_port = opened(
             await loop.create_server(
-                lambda: _SmtpSession(self, loop, starttls), sock=smtp_socket, ssl=implicit
+                lambda: _SmtpSession(self, loop, starttls),
+                sock=_listen(self.smtp_port),
+                ssl=implicit,
             )
-        ]
-        if self._imap and imap_socket:
+        )
+        if self._imap:
             for mailbox, mails in self._mailboxes.items():
                 for data in mails:
                     await self._imap.append(mailbox, data)
-            self._servers.append(
-                await asyncio.start_server(
-                    functools.partial(self._serve_stream, self._imap.serve),
-                    sock=imap_socket,
-                    ssl=implicit,
-                )
-            )
-        if self._pop3 and pop3_socket:
-            self._servers.append(
-                await asyncio.start_server(
-                    functools.partial(self._serve_stream, self._pop3.serve), sock=pop3_socket
-                )
-            )
+            serve = functools.partial(self._serve_stream, self._imap.serve)
+            listening = _listen(self.imap_port)
+            self.imap_port = opened(await asyncio.start_server(serve, sock=listening, ssl=implicit))
+        if self._pop3:
+            serve = functools.partial(self._serve_stream, self._pop3.serve)
+            listening = _listen(self.pop3_port)
+            self.pop3_port = opened(await asyncio.start_server(serve, sock=listening))
 
     async def _serve_stream(
         self,
