@@ -59,15 +59,14 @@ PROCESSES = 2 if (os.cpu_count() or 1) > 1 else 1
 ALONE = ("tests/test_tours.py",)
 # Begun first are the files that take longest
 LONGEST = (
-    "test_reading",
-    "test_alias_uninstall",
-    "test_alias_random",
     "test_uninstall",
-    "test_hostile",
+    "test_reading",
     "test_truth",
-    "test_faults",
     "test_passwords",
     "test_fetching",
+    "test_hostile",
+    "test_alias_random",
+    "test_faults",
     "test_adversary",
 )
 

@@ -31,16 +31,14 @@ def connected(
     certificate: Path | None = None,
     login: str = "",
     password: str = "",
-    timeout: float = 30.0,
 ) -> Iterator[smtplib.SMTP]:
     """Open an SMTP session, and log in where a login is given.
 
     :param tls: ``none``, ``starttls`` or ``ssl``
     :param certificate: the one to trust, with TLS
-    :param timeout: seconds to wait for each answer
     """
     # Naming the client saves smtplib a look-up of this machine's name
-    where = {"host": HOST, "port": port, "local_hostname": "localhost", "timeout": timeout}
+    where = {"host": HOST, "port": port, "local_hostname": "localhost", "timeout": 30}
     if tls == "ssl":
         client = smtplib.SMTP_SSL(**where, context=client_context(certificate))
     else:
