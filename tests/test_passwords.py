@@ -86,7 +86,7 @@ class OneMechanism(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), _OneMechanismSession)
         self.mechanism, self.password, self.says = mechanism, password, says
         self.logged_in = []
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self):
         self.shutdown()
@@ -289,7 +289,7 @@ class TalkativeImap(socketserver.ThreadingTCPServer):
     def __init__(self, offers=b"", login=b"", handler=None):
         super().__init__(("127.0.0.1", 0), handler or _TalkativeImapSession)
         self.offers, self.login = offers, login
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self):
         self.shutdown()

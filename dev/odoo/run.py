@@ -143,10 +143,11 @@ def run_odoo(
     :raises OdooError: with the end of the log, when Odoo's exit code is not 0
     """
     complaints = []
+    text = {"mode": "w+", "encoding": "utf-8", "errors": "replace"}
     with (
-        tempfile.TemporaryFile("w+") as script,
-        tempfile.TemporaryFile("w+") as output,
-        tempfile.TemporaryFile("w+") as log,
+        tempfile.TemporaryFile(**text) as script,
+        tempfile.TemporaryFile(**text) as output,
+        tempfile.TemporaryFile(**text) as log,
         Progress(title) if title else nullcontext() as progress,
     ):
         script.write(stdin)
@@ -156,7 +157,7 @@ def run_odoo(
             stdin=script,
             stdout=output,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
             errors="replace",
             env=odoo_environment(),
             cwd=workdir(),
@@ -173,7 +174,7 @@ def run_odoo(
             log.seek(0)
             lines = log.readlines()
             kept = cache_dir() / "odoo-failure.log"
-            kept.write_text("".join(lines))
+            kept.write_text("".join(lines), encoding="utf-8")
             raise OdooError(
                 "".join(lines[-60:]) + f"odoo-bin {' '.join(args)} ended with exit code"
                 f" {process.returncode}; the end of its log is above, all of it in {kept}"
