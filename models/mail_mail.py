@@ -386,20 +386,24 @@ class MailMail(models.Model):
     def _put_back(self):
         """Undo what native writes before it sends: the mail was not tried."""
         self.write({"state": "outgoing", "failure_reason": False})
-        notifications = (
-            self.env["mail.notification"]
-            .sudo()
-            .search(
-                [
-                    ("notification_type", "=", "email"),
-                    ("mail_mail_id", "in", self.ids),
-                    ("notification_status", "=", "exception"),
-                ]
-            )
-        )
+        self._notifications_wait()
+
+    def _notifications_wait(self):
+        """Let the notifications of these mails that have failed wait again.
+
+        :return: those notifications
+        """
+        domain = [
+            ("notification_type", "=", "email"),
+            ("mail_mail_id", "in", self.ids),
+            ("notification_status", "=", "exception"),
+        ]
+        # sudo: any recipient's
+        notifications = self.env["mail.notification"].sudo().search(domain)
         notifications.write(
             {"notification_status": "ready", "failure_type": False, "failure_reason": False}
         )
+        return notifications
 
     # ------------------------------------------------------------
     # Others at work at the same time
