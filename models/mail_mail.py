@@ -276,6 +276,11 @@ class MailMail(models.Model):
         )
 
     def write(self, vals):
+        is_sent = "message_id" in vals and self._delivery()
+        if is_sent and all(mail.message_id == vals["message_id"] for mail in self):
+            # native writes what it has read: for the message that would be two statements a mail,
+            # and a conflict with whoever writes it at the same time
+            vals = {name: value for name, value in vals.items() if name != "message_id"}
         reason = vals.get("failure_reason")
         if isinstance(reason, Exception) and not isinstance(reason, ExplainedDeliveryException):
             delivery = self._delivery()
