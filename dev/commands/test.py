@@ -160,8 +160,7 @@ def _test_on_odoo(options: Sequence[str], paths: Sequence[str]) -> int:
             return run_pytest(name, [*options, *paths], config)
         together = [path for path in paths if path not in ALONE]
         code = run_pytest(name, [*options, *together], config)
-        alone = ["-n", "2", "--dist=worksteal", *ALONE]
-        return max(code, run_pytest(name, alone, config))
+        return max(code, run_pytest(name, ALONE, config))
 
 
 def _longest_first(path: Path) -> tuple[int, str]:
