@@ -25,16 +25,28 @@ class BoundedFile:
     :param sock: the socket; its time-out is that for one read
     :param file: as ``sock.makefile("rb")`` gives it
     :param most_lines: the lines that an answer may have
-    :param most_bytes: the bytes that it may have
+    :param most_bytes: the bytes that they may have
+    :param most_literal: the bytes that it may have besides, read by :meth:`read`
     :param seconds: how long the whole of it may take; None: as long as one read
     :param clock: function that gives the seconds since some moment
     """
 
-    def __init__(self, sock, file, *, most_lines, most_bytes, seconds=None, clock=time.monotonic):
+    def __init__(
+        self,
+        sock,
+        file,
+        *,
+        most_lines,
+        most_bytes,
+        most_literal=0,
+        seconds=None,
+        clock=time.monotonic,
+    ):
         self._sock = getattr(sock, "socket", sock)  # pyOpenSSL's holds it inside
         self._file = file
         self._most_lines = most_lines
         self._most_bytes = most_bytes
+        self._most_literal = most_literal
         self._seconds = seconds
         self._clock = clock
         self.begin()
@@ -43,6 +55,7 @@ class BoundedFile:
         """Tell that what is read next belongs to another answer."""
         self._lines_left = self._most_lines
         self._bytes_left = self._most_bytes
+        self._literal_left = self._most_literal
         self._deadline = None  # set by the first read: until then nothing is waited for
 
     def readline(self, size):
@@ -61,7 +74,10 @@ class BoundedFile:
             if not some:
                 break
             some = some[: some.find(b"\n") + 1 or None]
-            line += self._take(self._file.read(min(len(some), size - len(line))))
+            line += self._file.read(min(len(some), size - len(line)))
+            if len(line) > self._bytes_left:
+                raise Endless(f"an answer of more than {self._most_bytes} bytes")
+        self._bytes_left -= len(line)
         return bytes(line)
 
     def read(self, size):
@@ -70,11 +86,12 @@ class BoundedFile:
         :raises Endless, TimeoutError, OSError: as :meth:`readline`; too large a size is refused
             before anything is read
         """
-        if size > self._bytes_left:
-            raise Endless(f"an answer of more than {self._most_bytes} bytes")
+        self._literal_left -= size
+        if self._literal_left < 0:
+            raise Endless(f"an answer of more than {self._most_literal} bytes")
         parts = []
         while size > 0 and (some := self._wait(self._file.read1, min(size, _AT_ONCE))):
-            parts.append(self._take(some))
+            parts.append(some)
             size -= len(some)
         return b"".join(parts)
 
@@ -83,12 +100,6 @@ class BoundedFile:
 
     def close(self):
         self._file.close()
-
-    def _take(self, some):
-        self._bytes_left -= len(some)
-        if self._bytes_left < 0:
-            raise Endless(f"an answer of more than {self._most_bytes} bytes")
-        return some
 
     def _wait(self, read, size):
         """Have something read once, at most as long as there is time left."""
