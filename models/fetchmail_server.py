@@ -9,7 +9,7 @@ from odoo import _, fields, models, release
 from odoo.addons.mail.models.fetchmail import MAIL_TIMEOUT
 
 from .credentials import ImapLogin, without
-from .fetch_session import FETCHING, BoundedImap, Fetching, ImapFetch, PopFetch
+from .fetch_session import FETCHING, BoundedImap, Fetching, ImapFetch, PopFetch, bound_pop
 
 _logger = logging.getLogger(__name__)
 
@@ -84,6 +84,8 @@ class FetchmailServer(models.Model):
                 trouble = without(error, self.password)
             if trouble:
                 raise trouble  # here: in the block it would have the other as its context
+            if kind == "pop":
+                bound_pop(connection)
         fetching = Fetching.of(self.env)
         session = {"imap": ImapFetch, "pop": PopFetch}.get(kind)
         return session(connection, fetching, self.env) if fetching and session else connection
