@@ -20,6 +20,8 @@ except ImportError:  # then nobody can look, and the check-up says so
 TIMEOUT = 2
 #: seconds for all domains; those that are left then get no answer
 TOTAL_TIMEOUT = 20
+#: a name that whoever knows the internet knows
+KNOWN_NAME = "com."
 #: questions about one domain at once, and domains at once
 AT_ONCE = 8
 
@@ -42,6 +44,9 @@ class DnsLookup:
         self._deadline = min(time.monotonic() + TIMEOUT, until)
         self._answers: dict[tuple[str, str], Answer] = {}
         self._resolver = _resolver(server)
+        self._internet: bool | None = None
+        #: whether DNS answers, but not for the internet: "there is no such name" means nothing then
+        self.cut_off: bool = False
 
     def __call__(self, name: str, kind: str) -> Answer:
         key = name.rstrip(".").lower(), kind
@@ -70,12 +75,31 @@ class DnsLookup:
             )
             return Answer(tuple(map(_value, answer)))
         except dns.resolver.NXDOMAIN:
-            return Answer(exists=False)
+            self.cut_off = self.cut_off or not self._knows_internet()
+            return Answer(failed=True) if self.cut_off else Answer(exists=False)
         except dns.resolver.NoAnswer:
             return Answer()
         # what a server can make a library do is not known; a name may be none at all
         except (dns.exception.DNSException, OSError, ValueError, EOFError):
             return Answer(failed=True)
+
+    def _knows_internet(self) -> bool:
+        """Ask for a name that surely exists; asked only where another one is said not to."""
+        if self._internet is None:
+            try:
+                self._resolver.resolve(
+                    KNOWN_NAME,
+                    "SOA",
+                    lifetime=max(self._deadline - time.monotonic(), 0.1),
+                    search=False,
+                    raise_on_no_answer=False,
+                )
+                self._internet = True
+            except dns.resolver.NXDOMAIN:
+                self._internet = False
+            except (dns.exception.DNSException, OSError):  # nothing speaks against it
+                self._internet = True
+        return self._internet
 
 
 def look_up_each(work: Callable, items: Iterable) -> list:
