@@ -161,15 +161,40 @@ class TestFailureShown(MailRoutingCase):
 
     @mute_logger(*QUIET)
     def test_sending_again_says_what_became_of_it(self):
-        provider = self.provider()
-        server = self.mail_server(provider)
+        """While nothing is set it is sent at once, as native does."""
+        server = self.mail_server(self.provider(rule="any"), password="outdated")
         message = self.post()
         told = self.dialog(message, self.lingsha).save().resend_mail_action()["params"]
         self.assertEqual(told["type"], "warning")
-        self.assertIn("mail from address must be same", told["message"])
-        server.sender_policy = "login"
+        self.assertIn("535", told["message"])
+        server.smtp_pass = "secret"
+        self.assertFalse(self.env["mail.routing"]._is_active())
         told = self.dialog(message, self.lingsha).save().resend_mail_action()["params"]
         self.assertEqual((told["type"], told["message"]), ("success", "Sent to Customer."))
+
+    @mute_logger(*QUIET)
+    def test_sending_again_is_the_queues(self):
+        """Nothing leaves in a request, which may be rolled back or repeated."""
+        provider = self.provider()
+        server = self.mail_server(provider, sender_policy="login", password="outdated")
+        message = self.post()
+        self.assertEqual(message.notification_ids.notification_status, "exception")
+        server.smtp_pass = "secret"
+        cron = self.env.ref("mail.ir_cron_mail_scheduler_action")
+        triggers = self.env["ir.cron.trigger"].search([("cron_id", "=", cron.id)])
+        told = self.dialog(message, self.lingsha).save().resend_mail_action()["params"]
+        self.assertEqual(told["type"], "success")
+        self.assertIn("in the queue again", told["message"])
+        self.assertFalse(provider.mails or provider.logins)
+        notification = message.notification_ids
+        self.assertEqual(notification.notification_status, "ready")
+        self.assertFalse(notification.failure_type or notification.failure_reason)
+        triggers = self.env["ir.cron.trigger"].search([("cron_id", "=", cron.id)]) - triggers
+        self.assertTrue(triggers, "the queue works now")
+        for _time in range(2):
+            self.env["mail.mail"].process_email_queue()
+        self.one_mail(provider)
+        self.assertEqual(notification.notification_status, "sent")
 
 
 @tagged("post_install", "-at_install")
