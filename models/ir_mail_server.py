@@ -26,9 +26,10 @@ from ..routing.headers import (
     strange_header,
 )
 from ..smtp import SmtpSession, UnsafeHeader
-from .credentials import can_be_sent, smtp_login
+from .credentials import OAuthLogin, can_be_sent, smtp_login
 from .delivery import Delivery
 from .mail_failure import fault_of, replies_of
+from .oauth import OAUTH_KINDS
 
 #: where ``_find_mail_server`` is native's or ours
 _OWN_MODULES = tuple(
@@ -181,6 +182,7 @@ class IrMailServer(models.Model):
             sender_address=self._login_address(),
             has_username=bool(self.smtp_user and self.smtp_authentication != "certificate"),
             from_filter=(self.from_filter or "").strip(),
+            oauth=self.smtp_authentication in OAUTH_KINDS,
         )
 
     def _login_address(self):
@@ -281,7 +283,10 @@ class IrMailServer(models.Model):
         """Log in with letters of any script, and let no text carry what was sent."""
         login = super()._smtp_login
         if self and self.smtp_authentication != "login":
-            login(connection, smtp_user, smtp_password)  # a module's own way, such as OAuth
+            # a module's own way, such as OAuth
+            if self.env["mail.routing"]._is_active():
+                connection = OAuthLogin(connection)
+            login(connection, smtp_user, smtp_password)
             return
         if not can_be_sent(smtp_user, smtp_password):
             raise smtplib.SMTPException(

@@ -232,6 +232,7 @@ class MailFailure(models.AbstractModel):
                     login_address=login_address,
                     login=server.sender_address if readable else "",
                     policy=server.policy,
+                    oauth=server.oauth,
                     mail_from=mail_from,
                     translate=self.env["mail.routing"]._translate,
                 )

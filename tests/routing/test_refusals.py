@@ -30,6 +30,8 @@ SEEN = [
     (451, "MI:SFQ 163", "quota"),
     (421, "HL:ICC 163", "quota"),
     (535, "Error: authentication failed", "login"),
+    (530, "5.7.0 Authentication required", "login"),
+    (530, "5.7.57 Client not authenticated to send mail.", "login"),
 ]
 
 
@@ -86,6 +88,9 @@ def test_the_login_is_named_unless_the_server_is_named_so():
         "The server refused the login of kevin@a.com."
     )
     assert "refused the login." in refusal.cure("Ohm SMTP")
+    by_oauth = refusal.cure("Ohm SMTP", login="kevin@a.com", oauth=True)
+    assert "Connect its account again" in by_oauth
+    assert "password" not in by_oauth
 
 
 def test_a_server_for_any_sender_is_not_told_to_turn_on_what_says_nothing_to_it():
