@@ -142,11 +142,9 @@ class TestMailboxGuess(MailRoutingCase):
         self.assertEqual(form.save().smtp_host, "smtp.c.example")
 
     def test_what_thunderbird_knows_is_everybodys_domain(self):
-        self.internet.site(
-            "autoconfig.thunderbird.net", "/v1.1/isp.example", config("smtp.isp.example")
-        )
-        wizard = self.Setup.create({"email": "kim@isp.example"})
-        self.assertEqual(wizard.smtp_host, "smtp.isp.example")
+        wizard = self.Setup.create({"email": "kim@posteo.net"})
+        self.assertEqual((wizard.smtp_host, wizard.incoming_host), ("posteo.de", "posteo.de"))
+        self.assertIn("Thunderbird", wizard.found_by)
         self.assertNotIn("Alias domain", wizard.plan)
 
     def test_without_dnspython_it_says_what_it_would_add(self):
