@@ -6,6 +6,7 @@ from unittest.mock import patch
 
 from odoo.exceptions import UserError
 from odoo.tests import Form, new_test_user, tagged
+from odoo.tools import convert_file
 
 from ..discovery import Network
 from .common import MailRoutingCase
@@ -166,6 +167,21 @@ class TestMailboxGuess(MailRoutingCase):
             wizard = self.Setup.create({"email": "kim@qq.com", "guess": guess})
             self.assertFalse(wizard.smtp_host)
             self.assertTrue(wizard.found_by is not None)
+
+    def test_no_preset_has_a_limit_that_nobody_confirmed(self):
+        presets = self.env["mail.provider"].search([])
+        self.assertFalse(any(presets.mapped("max_per_minute") + presets.mapped("max_per_day")))
+
+    def test_an_upgrade_brings_a_new_preset_and_none_that_was_deleted(self):
+        """As Odoo loads the file when the addon is upgraded."""
+        mine = "mail_company_routing"
+        for name in ("exchange_shared", "yandex"):
+            self.env.ref(f"{mine}.mail_provider_{name}").unlink()
+        convert_file(
+            self.cr, mine, "data/mail_provider_data.xml", {}, mode="update", noupdate=False
+        )
+        self.assertTrue(self.env.ref(f"{mine}.mail_provider_exchange_shared"))
+        self.assertFalse(self.env.ref(f"{mine}.mail_provider_yandex", raise_if_not_found=False))
 
     def test_all_presets_and_the_own_server_last(self):
         names = [name for _id, name in self.env["mail.provider"].name_search("")]
