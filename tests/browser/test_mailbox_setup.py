@@ -13,6 +13,7 @@ from dev.provider import Provider
 from dev.shared import MODULES
 
 LANGUAGES = ("en_US", "zh_CN")
+BUTTON = {"en_US": "Set Up a Mailbox", "zh_CN": "设置邮箱"}
 EMAIL = "kevin@ohm-known.com"
 #: nothing else in a log looks like it
 PASSWORD = "Rv8-pL2-mQ5"
@@ -173,7 +174,9 @@ def test_from_a_company_that_is_not_saved_yet(served, admin, lang):
         browser.page.locator("[name=name] input").first.fill(company)
         browser.click(".o_notebook_headers a[name=email_routing]")
         assert not browser.page.locator("[name=routing_warning]:visible").count()
-        browser.click("button[name=action_set_up_mailbox]")
+        button = browser.page.locator("button[name=action_set_up_mailbox]")
+        assert button.inner_text().strip() == BUTTON[lang]
+        button.click()
         assert wait_for_the_wizard(browser) == company
         picture(browser, "company", lang)
         made = admin.call("res.company", "search", [["name", "=", company]])
