@@ -141,6 +141,18 @@ _KNOWN = [
     )
 ]
 
+
+def without_cure(text: str, translate=lambda text: text) -> str:
+    """Take the lines that say what helps out of a failure that was kept.
+
+    :param translate: as for :meth:`Refusal.cure`, for the language in which it was kept
+    """
+    for sentence in CURES.values():
+        line = re.sub(r"%\\\(\w+\\\)s", ".+?", re.escape(translate(sentence)))
+        text = re.sub(rf"(?m)^{line}$\n?", "", text)
+    return text.rstrip("\n")
+
+
 #: RFC 4954 6: 534 and 535 are about nothing but the login; where a failure was kept, its words are
 #: all of it, or stand behind a bracket or a colon
 _LOGIN_REFUSED = re.compile(r"(?:^|\(|[:：] ?)(53[45])[ ,-]")

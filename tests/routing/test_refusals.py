@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dev.provider import RULES
-from routing import recognise_refusal
+from routing import recognise_refusal, without_cure
 
 SEEN = [
     (501, "mail from address must be same as authorization user", "sender"),
@@ -33,6 +33,16 @@ SEEN = [
     (530, "5.7.0 Authentication required", "login"),
     (530, "5.7.57 Client not authenticated to send mail.", "login"),
 ]
+
+
+@pytest.mark.parametrize(("code", "text", "kind"), SEEN)
+def test_what_helps_is_taken_out_of_a_failure(code, text, kind):
+    told = f"Ohm SMTP refused this mail:\n{code} {text}"
+    refusal = recognise_refusal(code, text)
+    for values in ({}, {"login": "kevin@a.com"}, {"login_address": "kevin@a.com"}):
+        assert without_cure(f"{told}\n{refusal.cure('Ohm (A) [*]', **values)}") == told
+    assert without_cure(told) == told
+    assert refusal.kind == kind
 
 
 @pytest.mark.parametrize(("code", "text", "kind"), SEEN)
