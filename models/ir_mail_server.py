@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-3.0-only
 import smtplib
+from contextlib import nullcontext
 from email.policy import EmailPolicy
 
 from odoo import _, api, fields, models
@@ -280,6 +281,12 @@ class IrMailServer(models.Model):
         )
 
     def _smtp_login(self, connection, smtp_user, smtp_password):
+        """Log in, and hold up no lane for long."""
+        delivery = Delivery.of(self.env)
+        with delivery.logging_in(connection) if delivery else nullcontext():
+            self._smtp_login_safely(connection, smtp_user, smtp_password)
+
+    def _smtp_login_safely(self, connection, smtp_user, smtp_password):
         """Log in with letters of any script, and let no text carry what was sent."""
         login = super()._smtp_login
         if self and self.smtp_authentication != "login":
@@ -341,10 +348,13 @@ class IrMailServer(models.Model):
             # other addons read server and From here
             mail_server_id = delivery.server.id
             self._apply_route(message, delivery.route)
+        directly = sender is not self  # through a session of its own
+        alone = self.env["mail.lane"]._alone_at(mail_server_id) if directly else nullcontext()
         try:
-            result = super(IrMailServer, sender).send_email(
-                message, mail_server_id, *args, **kwargs
-            )
+            with alone:
+                result = super(IrMailServer, sender).send_email(
+                    message, mail_server_id, *args, **kwargs
+                )
         except MailDeliveryException as error:
             raise sender._failure(error, error.__context__, session, mail_server_id) from error
         swallowed = delivery and not result and delivery.progress.error
@@ -500,11 +510,14 @@ class IrMailServer(models.Model):
     def test_smtp_connection(self):
         """Test with the MAIL FROM that the next mail will have, and say what helps."""
         result = None
+        active = self.env["mail.routing"]._is_active()
         for server in self:
+            alone = self.env["mail.lane"]._alone_at(server.id) if active else nullcontext()
             try:
-                result = super(
-                    IrMailServer, server.with_context(mail_test_connection=True)
-                ).test_smtp_connection()
+                with alone:
+                    result = super(
+                        IrMailServer, server.with_context(mail_test_connection=True)
+                    ).test_smtp_connection()
             except UserError as error:
                 cure = self.env["mail.failure"]._cure(
                     error.__context__, str(error), server._routing_fact()

@@ -5,7 +5,7 @@ import logging
 from psycopg2 import sql
 
 from odoo import _, api, fields, models
-from odoo.exceptions import UserError
+from odoo.exceptions import UserError, ValidationError
 from odoo.osv.expression import is_leaf
 
 from ..routing import Alias, aliases_at
@@ -109,10 +109,20 @@ class Asked:
 
 
 class Owners:
-    """The companies of the records that new aliases are made for, in the aliases' order."""
+    """The companies of the records that new aliases are made for, in the aliases' order.
 
-    def __init__(self, company_ids):
+    :param company_ids: False for a record without one
+    :param may_be: the ids of the companies whose domain an alias may have by what its own values
+        say; None: of any
+    """
+
+    def __init__(self, company_ids, may_be=None):
         self.company_ids = company_ids
+        self.may_be = may_be
+
+    def lets(self, company_id):
+        """Tell whether an alias may have the domain of a company."""
+        return self.may_be is None or company_id in self.may_be
 
     def take(self, count):
         """Give them once, where there are so many."""
@@ -249,6 +259,9 @@ class MailAlias(models.Model):
             is_default = "alias_domain_id" not in vals
             if is_default:
                 company = self.env["res.company"].browse(owner_id) or self._company_of(vals)
+                # native makes it as superuser, with values that a user gave
+                if isinstance(owners, Owners) and not owners.lets(company.id):
+                    company = self.env.company
                 vals["alias_domain_id"] = company.sudo().alias_domain_id.id
             if vals.get("alias_name"):
                 asked.append((vals, is_default))
@@ -300,24 +313,29 @@ class MailAlias(models.Model):
         cleaning = self.with_context(**{LOOKUP: NoAlias(), ASKED: None})
         names = super(MailAlias, cleaning)._clean_and_check_unique(names)
         aliases = self.with_context(**{ASKED: None})
-        pairs = []
+        pairs, nobody_chose = [], set()
         for name, (vals, is_default) in zip(names, asked.items, strict=True):
             if is_default and vals["alias_domain_id"]:
                 pair = (name, vals["alias_domain_id"])
                 if pair in pairs or aliases._clash(*pair):
                     vals["alias_domain_id"] = False  # as it would be without any domain
+            if is_default and not vals["alias_domain_id"]:
+                nobody_chose.add(name)
             pairs.append((name, vals["alias_domain_id"]))
-        aliases._check_free(pairs)
+        aliases._check_free(pairs, nobody_chose)
         return names
 
-    def _check_free(self, pairs):
+    def _check_free(self, pairs, nobody_chose=()):
         """Refuse addresses that are taken.
 
         :param pairs: list of (name, id of the alias domain or False)
+        :param nobody_chose: names that are in the general domain for want of another; where that is
+            in the table, they may be its catchall or bounce address: an app that comes with one
+            could not be installed otherwise, and native's own check has passed
         :raise UserError: which, by what, and what helps
         """
         for index, pair in enumerate(pairs):
-            reason = self._clash(*pair)
+            reason = self._clash(*pair, reserved=pair[0] not in nobody_chose)
             if not reason and pair in pairs[:index]:
                 reason = _("Two aliases would have the address %s.", self._address_of(*pair))
             if reason:
@@ -330,11 +348,12 @@ class MailAlias(models.Model):
         domain = domain or self.env["mail.routing"]._get_facts().settings.catchall_domain
         return f"{name}@{domain}" if domain else name
 
-    def _clash(self, name, domain_id):
+    def _clash(self, name, domain_id, reserved=True):
         """Say why these aliases cannot have an address; ``""``: they can.
 
         :param name: cleaned, see :meth:`_clean_and_check_unique`
         :param domain_id: id of the alias domain; False: the general one
+        :param reserved: whether the domain's catchall and bounce addresses count as taken
         """
         facts = self.env["mail.routing"]._get_facts()
         general = facts.settings.catchall_domain
@@ -347,7 +366,7 @@ class MailAlias(models.Model):
         elif not domain and general in facts.domain_named:
             ids.add(facts.domain_named[general].id)
         address = self._address_of(name, domain.id)
-        for each in domain or domains.browse(id_ for id_ in ids if id_):
+        for each in (domain or domains.browse(id_ for id_ in ids if id_)) if reserved else domains:
             if name == (each.bounce_alias or "").lower():
                 return _(
                     "%(address)s is the bounce address of %(domain)s: mail to it would be taken for"
@@ -437,6 +456,30 @@ class MailAlias(models.Model):
         except Exception:  # native refuses it in a sentence
             company_id = False
         return self.env["res.company"].browse(company_id or ()).exists()
+
+    @api.constrains("alias_domain_id", *OWNED_BY)
+    def _check_company_of_domain(self):
+        """Refuse a domain that is another company's than the record is.
+
+        As Odoo 17 does. A domain that the record's company has as its Email Domain is its own, too.
+        """
+        owned = self.filtered(lambda alias: alias.alias_name and alias.alias_domain_id).sudo()
+        owned = owned.filtered("alias_domain_id.company_id")
+        for alias, company in (owned._owners() if owned else {}).items():
+            domain = alias.alias_domain_id
+            if company and company not in domain.company_id + domain.company_ids:
+                document = alias._document()
+                raise ValidationError(
+                    _(
+                        "%(address)s is in the domain of %(company)s, but would bring mail to"
+                        " %(owner)s (%(document)s). Choose a domain of %(owner)s, or one that all"
+                        " companies share.",
+                        address=alias.alias_full_name,
+                        company=domain.company_id.name,
+                        owner=company.name,
+                        document=document.display_name if document else alias.alias_model_id.name,
+                    )
+                )
 
     # ------------------------------------------------------------
     # Looking up

@@ -169,21 +169,7 @@ class MailMail(models.Model):
     def _put_in_queue(self):
         """Let the queue send these mails again; their envelopes are red no more."""
         self.mark_outgoing()
-        notifications = (
-            self.env["mail.notification"]
-            .sudo()
-            .search(
-                [
-                    ("notification_type", "=", "email"),
-                    ("mail_mail_id", "in", self.ids),
-                    ("notification_status", "=", "exception"),
-                ]
-            )
-        )
-        notifications.write(
-            {"notification_status": "ready", "failure_type": False, "failure_reason": False}
-        )
-        messages = notifications.mail_message_id.sudo(False)
+        messages = self._notifications_wait().mail_message_id.sudo(False)
         messages.filtered(
             lambda message: message.is_thread_message()
         )._notify_message_notification_update()

@@ -383,6 +383,15 @@ class Facts:
             return False
         return bool(name) and self.has_catch_all(domain)
 
+    def answers_come_to(self, local_part: str) -> str:
+        """Give an address with this local part to which answers or delivery reports come.
+
+        :return: the address, ``""`` where there is none
+        """
+        taken = sorted(self.reply_addresses | self.bounce_addresses)
+        prefix = f"{local_part.lower()}@"
+        return next((address for address in taken if address.startswith(prefix)), "")
+
     def owner_of(self, name: str) -> Company | None:
         """Give the one company that a domain belongs to.
 

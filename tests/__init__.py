@@ -5,7 +5,6 @@ from . import (
     test_alias_domain,
     test_alias_queries,
     test_alias_random,
-    test_alias_uninstall,
     test_catch_all,
     test_checkup,
     test_checkup_dns,

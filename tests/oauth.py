@@ -30,7 +30,7 @@ class TokenEndpoint(http.server.ThreadingHTTPServer):
         self.refresh_tokens = {}
         self.access_tokens = {}  # token -> scope
         self.asked = []
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
     def address(self):
@@ -100,7 +100,7 @@ class Door(socketserver.ThreadingTCPServer):
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(certificate)
         self.refuses, self.commands = "", []
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
     def port(self):

@@ -6,7 +6,7 @@ from email.message import EmailMessage
 from lxml import etree
 from psycopg2 import IntegrityError
 
-from odoo.exceptions import AccessError, UserError
+from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import Form, tagged
 from odoo.tests.common import new_test_user
 from odoo.tools import mute_logger
@@ -201,6 +201,34 @@ class TestAddresses(AliasCase):
         )
         self.assertFalse(alias.alias_domain_id)
 
+    def test_installing_an_app_while_the_general_domain_is_in_the_table(self):
+        """Its catchall address may be what the app's alias is called: nobody chose that name."""
+        self.env["ir.config_parameter"].set_param("mail.catchall.domain", "a.com")
+        self.a.alias_domain_id.catchall_alias = "info"
+        values = {"alias_name": "info", "alias_model_id": self.lead_model}
+        for in_force in (self.a, self.b):
+            in_force.alias_domain_id = in_force == self.a and self.a.alias_domain_id
+            alias = self.env["mail.alias"].with_company(in_force).create(values)
+            self.assertEqual(alias.display_name, "info@a.com")
+            self.assertEqual(len(self.process("info@a.com", in_force.name)[0]), 1)
+            alias.unlink()
+        with self.assertRaises(UserError):  # but nobody may choose it
+            self.env["mail.alias"].create({**values, "alias_domain_id": False})
+
+    def test_a_record_has_no_address_in_another_companys_domain(self):
+        team = self.env["crm.team"].create(
+            {"name": "B", "alias_name": "sales", "company_id": self.b.id}
+        )
+        with self.assertRaises(ValidationError) as refused:
+            team.alias_domain_id = self.a.alias_domain_id
+        self.assertIn("sales@a.com", str(refused.exception))
+        shared = self.env["mail.alias.domain"].create({"name": "shared.com", "company_id": False})
+        team.alias_domain_id = shared
+        # what a company has as its Email Domain is its own, whoever entered it
+        self.b.alias_domain_id = self.c.alias_domain_id
+        team.alias_domain_id = self.c.alias_domain_id
+        self.assertEqual(team.alias_id.display_name, "sales@c.com")
+
     def test_an_archived_company_blocks_no_domain(self):
         """#169613"""
         self.alias("sales", self.b)
@@ -245,6 +273,18 @@ class TestIncoming(AliasCase):
         self.assertEqual(self.leads("sales@b.com"), ["B"])
         for address in ("sales@a.com", "sales@odoomommy.com", "sales@example.org"):
             self.assertEqual(len(self.process(address)[0]), 1, address)
+
+    def test_an_alias_in_a_shared_domain_decides_for_its_own_company(self):
+        """Whoever else the mail is for."""
+        shared = self.env["mail.alias.domain"].create({"name": "shared.com", "company_id": False})
+        self.a.mail_server_by_domain = True
+        self.alias(
+            "sales",
+            alias_domain_id=shared.id,
+            alias_parent_model_id=self.partner_model,
+            alias_parent_thread_id=self.of_a.id,
+        )
+        self.assertEqual(self.leads("sales@shared.com", Cc="zy@b.com"), ["A"])
 
     def test_forwarders_that_rely_on_the_local_part(self):
         """#41042"""
@@ -371,6 +411,18 @@ class TestIncoming(AliasCase):
             self.assertEqual(
                 self.one_mail(provider).reply_to, f"sales@{company.alias_domain_id.name}"
             )
+
+    def test_no_answer_goes_to_the_same_name_in_another_domain(self):
+        team = self.env["crm.team"].create({"name": "B", "company_id": self.b.id})
+        team.alias_id.write({"alias_name": "sales", "alias_domain_id": False})
+        lead = self.env["crm.lead"].create(
+            {"name": "L", "team_id": team.id, "company_id": self.b.id}
+        )
+        self.assertIn("<sales@b.com>", lead._notify_get_reply_to()[lead.id])
+        self.alias("sales", self.b)
+        self.assertIn("<sales@odoomommy.com>", lead._notify_get_reply_to()[lead.id])
+        self.env["ir.config_parameter"].set_param("mail.catchall.domain", "")
+        self.assertIn("<catchall@b.com>", lead._notify_get_reply_to()[lead.id])
 
     def test_no_answer_goes_where_nothing_arrives(self):
         self.b.alias_domain_id.catch_all = "no"

@@ -46,7 +46,7 @@ class Door(socketserver.ThreadingTCPServer):
         self.behind, self.word, self.after, self.at = port, word, after, at
         self.instead, self.times = instead, times
         self.sessions = 0
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
     def port(self):

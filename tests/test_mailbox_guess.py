@@ -149,7 +149,7 @@ class TestMailboxGuess(MailRoutingCase):
         self.assertNotIn("Alias domain", wizard.plan)
 
     def test_without_dnspython_it_says_what_it_would_add(self):
-        path = "odoo.addons.mail_company_routing.discovery.network.dns"
+        path = "odoo.addons.mail_company_routing.discovery.resolver.dns"
         with (
             patch(path, None),
             patch.object(

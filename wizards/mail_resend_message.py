@@ -11,7 +11,9 @@ class MailResendMessage(models.TransientModel):
 
     def _failed_mails(self):
         mails = self.notification_ids.mail_mail_id.exists()
-        return mails.filtered(lambda mail: mail.state == "exception")
+        return mails.filtered(
+            lambda mail: mail.state == "exception" and mail.mail_message_id in self.mail_message_id
+        )
 
     def action_explain_route(self):
         """Open the explanation of the route of the message that failed."""

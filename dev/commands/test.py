@@ -55,19 +55,18 @@ APPS = (
 
 # The tests that need Odoo run in so many processes, each on a database of its own
 PROCESSES = 2 if (os.cpu_count() or 1) > 1 else 1
-# Odoo gives a browser ten seconds a step: these are run when nothing else is
+# Odoo gives a browser ten seconds a step: these run when no other tests do
 ALONE = ("tests/test_tours.py",)
 # Begun first are the files that take longest
 LONGEST = (
-    "test_reading",
-    "test_alias_uninstall",
-    "test_alias_random",
     "test_uninstall",
-    "test_hostile",
+    "test_reading",
     "test_truth",
-    "test_faults",
     "test_passwords",
     "test_fetching",
+    "test_hostile",
+    "test_alias_random",
+    "test_faults",
     "test_adversary",
 )
 
@@ -160,7 +159,8 @@ def _test_on_odoo(options: Sequence[str], paths: Sequence[str]) -> int:
             return run_pytest(name, [*options, *paths], config)
         together = [path for path in paths if path not in ALONE]
         code = run_pytest(name, [*options, *together], config)
-        return max(code, run_pytest(name, ALONE, config))
+        alone = ["-n", str(PROCESSES), "--dist=worksteal", *ALONE]
+        return max(code, run_pytest(name, alone, config))
 
 
 def _longest_first(path: Path) -> tuple[int, str]:

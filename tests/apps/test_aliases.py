@@ -198,6 +198,17 @@ class TestAliases(TradingCompanyCase):
         )
         self.assertIn("<build@b.com>", task._notify_get_reply_to()[task.id])
 
+    def test_a_task_is_followed_by_whoever_is_no_alias(self):
+        """A customer's address may have the project's name before the @."""
+        project = self.record("project.project", self.b, "build")
+        task = self.env["project.task"].create({"name": "T", "project_id": project.id})
+        given = {"to": "Build <build@b.com>, build@customer.example", "cc": CUSTOMER}
+        self.assertEqual(task.email_split(given), ["build@customer.example", CUSTOMER])
+        self.env["mail.alias"].search([]).alias_domain_id = False
+        self.env["res.company"].search([]).alias_domain_id = False
+        self.env["mail.alias.domain"].search([]).active = False
+        self.assertEqual(task.email_split(given), [CUSTOMER], "without a domain it is Odoo's own")
+
     def test_the_forms_in_a_browser(self):
         """Each of the seven apps' forms prints B's domain, though the general one is another."""
         if not any(map(shutil.which, BROWSERS)):

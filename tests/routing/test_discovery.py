@@ -21,12 +21,12 @@ from discovery import (
     Refused,
     find,
     is_inside,
-    network,
     read_autoconfig,
+    resolver,
 )
 from discovery.find import ispdb
-from discovery.providers import PROVIDERS
 from discovery.servers import is_host
+from routing.dns_providers import PROVIDERS
 
 PATH = "/mail/config-v1.1.xml"
 WELL_KNOWN_PATH = "/.well-known/autoconfig/mail/config-v1.1.xml"
@@ -34,13 +34,11 @@ WELL_KNOWN_PATH = "/.well-known/autoconfig/mail/config-v1.1.xml"
 ROOT = Path(__file__).parents[2]
 
 #: as the addon's presets are: the key is the SMTP host here
-PRESETS = [
-    Preset(
-        host,
-        smtp_host=host,
-        hosts={host, "outlook.office365.com"} if host == "smtp.office365.com" else {host},
-    )
-    for host in PROVIDERS
+PRESETS = [Preset(one.smtp_host, {one.smtp_host}, one.domains, one.has_mx) for one in PROVIDERS] + [
+    Preset("smtp.qq.com", {"smtp.qq.com"}, {"qq.com", "vip.qq.com", "foxmail.com"}),
+    Preset("smtp.163.com", {"smtp.163.com"}, {"163.com"}),
+    # the database's server that sends for it is another one
+    Preset("smtp.office365.com", {"outlook.office365.com"}),
 ]
 
 
@@ -462,7 +460,7 @@ def test_nobody_answers(internet):
 
 
 def test_without_dnspython(internet, monkeypatch):
-    monkeypatch.setattr(network, "dns", None)
+    monkeypatch.setattr(resolver, "dns", None)
     internet.mx["d.com"] = [(5, "mxbiz1.qq.com")]
     finding = find("kim@d.com", PRESETS, Network(deadline=0))
     assert finding.found is None
