@@ -369,6 +369,44 @@ class TestMailboxCompanies(MailRoutingCase):
         self.assertFalse(server.company_id)
         self.assertEqual(len(self.other.mail_server_ids), 1)
 
+    def test_a_domain_that_is_everybodys(self):
+        """It is that of General Settings, and in no row of the table yet."""
+        domain = self.env["mail.alias.domain"]
+        wizard = self.wizard(self.other)
+        self.assertIn("odoomommy.com is everybody's", wizard.takes_domain)
+        self.assertIn("that of Ohm Two alone", wizard.takes_domain)
+        wizard.share_domain = True
+        self.assertIn("odoomommy.com, shared by all companies", wizard.plan)
+        wizard.action_setup()
+        self.assertTrue(wizard.succeeded, wizard.result)
+        row = domain.search([("name", "=", "odoomommy.com")])
+        self.assertFalse(row.company_id)
+        self.assertEqual(self.other.alias_domain_id, row)
+        self.assertFalse(self.wizard(self.other).takes_domain, "it is in the table by now")
+
+    def test_a_domain_that_becomes_a_companys_all_the_same(self):
+        self.wizard(self.other).action_setup()
+        row = self.env["mail.alias.domain"].search([("name", "=", "odoomommy.com")])
+        self.assertEqual(row.company_id, self.other)
+        self.env["ir.config_parameter"].set_param("mail.catchall.domain", "other.example")
+        self.assertFalse(self.wizard(self.other, email="kevin@own.example").takes_domain)
+
+    def test_both_servers_are_everybodys(self):
+        self.mail_server(self.at)
+        fetched = self.incoming_server(self.at)
+        told = self.wizard(self.other).takes_away
+        self.assertIn("Ohm SMTP is everybody's", told)
+        self.assertIn(f"by {fetched.name} for everybody", told)
+
+    def test_another_address_forgets_how_the_former_went(self):
+        wizard = self.wizard(password="wrong")
+        wizard.action_setup()
+        self.assertTrue(wizard.result)
+        with Form(wizard) as form:
+            form.email = "lee@odoomommy.com"
+            self.assertFalse(form.result)
+            form.password = "wrong"
+
     def test_a_server_of_another_company(self):
         self.mail_server(self.at, company_id=self.company.id)
         wizard = self.wizard(self.other)

@@ -204,6 +204,23 @@ def test_from_a_company_that_was_changed_and_one_that_was_not(served, admin):
         assert not browser.complaints, browser.complaints
 
 
+def test_no_provider_is_shown_before_there_is_an_address(served, admin):
+    _name, server = served
+    with chromium(viewport={"width": 1366, "height": 900}) as browser:
+        browser.be(admin)
+        settings(browser, server)
+        browser.click("#mail_mailbox_setup button")
+        browser.wait("document.querySelector('.modal [name=provider_id] select')", "the wizard")
+        chosen = browser.page.locator(".modal [name=provider_id] select option:checked").first
+        assert not chosen.inner_text().strip()
+        fill(browser, "email", "kevin@qq.com")
+        browser.wait(
+            "document.querySelector('.modal [name=provider_id] select').selectedOptions[0].text"
+            ".includes('QQ')",
+            "the provider of that address",
+        )
+
+
 def test_a_company_that_cannot_be_saved_opens_nothing(served, admin):
     _name, server = served
     with chromium(viewport={"width": 1366, "height": 900}) as browser:
