@@ -94,7 +94,7 @@ def find(
     domain = address.rpartition("@")[2].strip().rstrip(".").lower()
     if not is_host(domain):
         return Finding(domain)
-    search = _Search(domain, list(presets), network, ispdb.load(file), file.exists())
+    search = _Search(domain, list(presets), network, ispdb.load(file))
     return search.run()
 
 
@@ -104,7 +104,6 @@ class _Search:
     presets: list
     network: Network | None
     known: dict
-    shipped: bool
     refused: list = field(default_factory=list)
 
     def run(self):
@@ -124,7 +123,7 @@ class _Search:
                 self.domain,
                 f"https://{self.domain}/.well-known/autoconfig/mail/config-v1.1.xml",
             ),
-            _Question(self._by_database),
+            _Question(self._in_database),
             _Question(self._by_exchanger),
             _Question(self._by_service),
         ]
@@ -172,13 +171,6 @@ class _Search:
             return self._checked(Found(source, where, servers=servers))
         return None
 
-    def _by_database(self):
-        found = self._in_database()
-        if found or self.shipped:
-            return found
-        found = self._by_web("ispdb", self.domain, ispdb.ADDRESS + self.domain)
-        return found and replace(found, public=True)
-
     def _by_exchanger(self):
         """Take a provider by the domain's mail exchangers, of those that come first.
 
@@ -189,18 +181,20 @@ class _Search:
         for preset in self.presets:
             if first and all(map(preset.has_mx, first)):
                 return Found("mx", self.domain, preset=preset.key)
-        for host in first[:1]:
-            if is_domain_of(host, self.domain):
-                continue  # its own, of which nobody else knows more
-            for parent in ispdb.parents(host):
-                servers = self.known.get(parent)
-                if servers:
-                    return self._as_preset(Found("ispdb_mx", self.domain, servers=servers))
-            if not self.shipped:
-                for parent in ispdb.parents(host)[-2:]:
-                    found = self._by_web("ispdb_mx", self.domain, ispdb.ADDRESS + parent)
-                    if found:
-                        return found
+        hosters = {self._hoster(host) for host in first}
+        if len(hosters) == 1 and (servers := hosters.pop()):
+            return self._as_preset(Found("ispdb_mx", self.domain, servers=servers))
+        return None
+
+    def _hoster(self, host):
+        """Give the servers that the database has for the owner of a mail exchanger, or None."""
+        if is_domain_of(host, self.domain):
+            return None  # its own, of which nobody else knows more
+        for parent in ispdb.parents(host):
+            if any(parent in preset.domains for preset in self.presets):
+                return None  # that preset knows its customers' exchangers, and this is none
+            if parent in self.known:
+                return self.known[parent]
         return None
 
     def _by_service(self):

@@ -12,7 +12,7 @@ import re
 from contextlib import contextmanager, suppress
 from functools import partial
 from imaplib import IMAP4, IMAP4_SSL
-from poplib import POP3, error_proto
+from poplib import POP3, POP3_SSL, error_proto
 
 from psycopg2.extensions import TRANSACTION_STATUS_INERROR
 
@@ -156,9 +156,12 @@ class BoundedImap(IMAP4Connection):
     for ever: a mailbox that hangs would hold all the others up.
     """
 
-    def __init__(self, server, port, is_ssl, timeout=MAIL_TIMEOUT):
+    def __init__(self, server, port, is_ssl, timeout=MAIL_TIMEOUT, context=None):
         # not native's __init__: it takes no time-out, and connects at once
-        self.__obj__ = (_ImapSsl if is_ssl else _Imap)(server, port, timeout=timeout)
+        if is_ssl:
+            self.__obj__ = _ImapSsl(server, port, ssl_context=context, timeout=timeout)
+        else:
+            self.__obj__ = _Imap(server, port, timeout=timeout)
 
 
 def bound_pop(connection):
@@ -184,6 +187,14 @@ def bound_pop(connection):
 
     pop._putline = put
     pop._getline = partial(_read_line, pop)
+
+
+class VerifiedPop(POP3Connection):
+    """A POP3 connection over TLS, to a server that a TLS context verifies."""
+
+    def __init__(self, server, port, context):
+        # not native's __init__: it takes no context
+        self.__obj__ = POP3_SSL(server, port, timeout=MAIL_TIMEOUT, context=context)
 
 
 class ImapFetch(IMAP4Connection):

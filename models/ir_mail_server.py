@@ -27,9 +27,10 @@ from ..routing.headers import (
     strange_header,
 )
 from ..smtp import Replies, SmtpSession, UnsafeHeader
-from .credentials import can_be_sent, smtp_login
+from .credentials import OAuthLogin, can_be_sent, smtp_login
 from .delivery import Delivery
 from .mail_failure import fault_of, replies_of
+from .oauth import OAUTH_KINDS
 
 #: where ``_find_mail_server`` is native's or ours
 _OWN_MODULES = tuple(
@@ -182,6 +183,7 @@ class IrMailServer(models.Model):
             sender_address=self._login_address(),
             has_username=bool(self.smtp_user and self.smtp_authentication != "certificate"),
             from_filter=(self.from_filter or "").strip(),
+            oauth=self.smtp_authentication in OAUTH_KINDS,
         )
 
     def _login_address(self):
@@ -291,7 +293,10 @@ class IrMailServer(models.Model):
         if isinstance(smtp, smtplib.SMTP):  # a test's is none
             Replies.of(smtp)
         if self and self.smtp_authentication != "login":
-            login(connection, smtp_user, smtp_password)  # a module's own way, such as OAuth
+            # a module's own way, such as OAuth
+            if self.env["mail.routing"]._is_active():
+                connection = OAuthLogin(connection)
+            login(connection, smtp_user, smtp_password)
             return
         if not can_be_sent(smtp_user, smtp_password):
             raise smtplib.SMTPException(

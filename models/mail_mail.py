@@ -103,8 +103,8 @@ class MailMail(models.Model):
         servers.sender_policy = "login"
         refused._put_in_queue()
         message = _(
-            "%(servers)s now lets only its login send. %(mails)s mails are in the queue again."
-            " %(queue)s",
+            "%(servers)s now lets only its login send. Mails that are in the queue again:"
+            " %(mails)s. %(queue)s",
             servers=", ".join(servers.mapped("name")),
             mails=len(refused),
             queue=self._told_of_queue(),

@@ -55,6 +55,8 @@ class MailNotification(models.Model):
         reason = reason.strip()
         if reason and reason not in told:
             told = f"{told}:\n{reason}"
+        if self.failure_help:  # it is in the reader's language, what was kept in the author's
+            told = self.env["mail.failure"]._without_cure(told)
         return "\n".join(filter(None, (told, self.failure_help, self.failure_contact)))
 
     def _notification_format(self):

@@ -67,7 +67,8 @@ class Server:
     """An outgoing server. ``id`` is None for the one of the configuration file.
 
     ``policy`` is ``default``, ``login`` or ``any``; ``sender_address`` the login address, ``""``
-    without one; ``from_filter`` an address, a domain or ``""``: any sender.
+    without one; ``from_filter`` an address, a domain or ``""``: any sender; ``oauth`` whether it
+    logs in by OAuth.
     """
 
     id: int | None
@@ -77,6 +78,7 @@ class Server:
     sender_address: str = ""
     has_username: bool = False
     from_filter: str = ""
+    oauth: bool = False
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from . import (
     test_hostile,
     test_incoming,
     test_mailbox_authentication,
+    test_mailbox_certificates,
     test_mailbox_guess,
     test_mailbox_oauth,
     test_mailbox_setup,

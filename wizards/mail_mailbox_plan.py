@@ -17,6 +17,9 @@ class MailMailboxSetup(models.TransientModel):
     takes_away = fields.Char(
         compute="_compute_plan", help="What others lose if the server that is there is taken"
     )
+    takes_domain = fields.Char(
+        compute="_compute_plan", help="What others lose if their domain becomes a company's"
+    )
 
     @api.depends(
         "company_id",
@@ -29,19 +32,22 @@ class MailMailboxSetup(models.TransientModel):
         "make_another",
         "provider_id",
         "restricted",
+        "share_domain",
         "smtp_host",
     )
     def _compute_plan(self):
         self.check_access_rights("read")  # it tells of servers and mailboxes
         for wizard in self:
-            lines, takes_away = [], ""
+            lines, takes_away, takes_domain = [], "", ""
             if wizard.smtp_host and wizard.email:
                 there = wizard._in_company()
                 lines, takes_away = there._plan(), there._takes_away()
+                takes_domain = there._takes_domain_away()
             wizard.plan = Markup("<ul>%s</ul>") % Markup("").join(
                 Markup("<li>%s</li>") % line for line in lines
             )
             wizard.takes_away = takes_away
+            wizard.takes_domain = takes_domain
 
     def _plan(self):
         """List what will be set up, in sentences."""
@@ -63,7 +69,10 @@ class MailMailboxSetup(models.TransientModel):
             )
         domain = self._own_domain()
         if domain:
-            lines.append(_("Alias domain %s", domain))
+            if self._is_everybodys(domain) and self.share_domain:
+                lines.append(_("Alias domain %s, shared by all companies", domain))
+            else:
+                lines.append(_("Alias domain %s", domain))
         lines += self._plan_of_answers(domain)
         if self._many_companies():
             lines.append(_("Mail of %s uses these servers", self.company_id.name))
@@ -106,7 +115,7 @@ class MailMailboxSetup(models.TransientModel):
         row, domains = None, list(facts.domains)
         if domain:
             row = facts.domain_named.get(domain) or Domain(
-                -1, domain, company_id=self.company_id._origin.id or None
+                -1, domain, company_id=self._owner_of(domain).id or None
             )
             catch_all = "yes" if self.has_catch_all else "no"
             domains = [one for one in domains if one.id != row.id]
@@ -161,17 +170,31 @@ class MailMailboxSetup(models.TransientModel):
         if not outgoing or outgoing.company_id == self.company_id._origin:
             return self._takes_mailbox_away()
         if outgoing.company_id:
-            return _(
+            told = _(
                 "The outgoing server %(server)s belongs to %(other)s. It would become that of"
                 " %(company)s, and no mail of %(other)s would leave through it any more.",
                 server=outgoing.name,
                 other=outgoing.company_id.name,
                 company=self.company_id.name,
             )
+        else:
+            told = _(
+                "The outgoing server %(server)s is everybody's. It would become that of"
+                " %(company)s alone, and be taken away from all other companies.",
+                server=outgoing.name,
+                company=self.company_id.name,
+            )
+        return " ".join(filter(None, (told, self._takes_mailbox_away())))
+
+    def _takes_domain_away(self):
+        """Say that everybody's domain would be one company's, ``""`` where it would not."""
+        domain = self._own_domain()
+        if not self._is_everybodys(domain):
+            return ""
         return _(
-            "The outgoing server %(server)s is everybody's. It would become that of %(company)s"
-            " alone, and be taken away from all other companies.",
-            server=outgoing.name,
+            "The domain %(domain)s is everybody's in General Settings. It would become that of"
+            " %(company)s alone.",
+            domain=domain,
             company=self.company_id.name,
         )
 

@@ -14,6 +14,11 @@ class MailMailboxSetup(models.TransientModel):
         help="The server that is there stays as it is, and this company gets one of its own.",
     )
 
+    share_domain = fields.Boolean(
+        string="Leave the Domain to Everybody",
+        help="The domain goes into the Alias Domain table without a company.",
+    )
+
     def _outgoing(self):
         """Give the outgoing server that this mailbox has already, empty without one."""
         server = self.env["ir.mail_server"].with_context(active_test=False)
@@ -78,6 +83,21 @@ class MailMailboxSetup(models.TransientModel):
         if self._guess_is_public(domain) or self.env["mail.provider"]._is_public(domain):
             return ""
         return domain
+
+    def _is_everybodys(self, domain):
+        """Tell whether a domain is that of General Settings, and not in the table yet."""
+        facts = self.env["mail.routing"]._get_facts()
+        return bool(
+            domain
+            and domain == facts.settings.catchall_domain
+            and domain not in facts.domain_named
+            and self._many_companies()
+        )
+
+    def _owner_of(self, domain):
+        """Give the company that a domain will be of which is not in the table yet."""
+        shared = self.share_domain and self._is_everybodys(domain)
+        return self.company_id.browse() if shared else self.company_id._origin
 
     def _many_companies(self):
         return bool(self.company_id) and self.env["res.company"].sudo().search_count([]) > 1
@@ -171,7 +191,11 @@ class MailMailboxSetup(models.TransientModel):
                 domain.write({"active": True, "catch_all": catch_all})
             else:
                 domain = table.create(
-                    {"name": name, "company_id": company.id, "catch_all": catch_all}
+                    {
+                        "name": name,
+                        "company_id": self._owner_of(name).id,
+                        "catch_all": catch_all,
+                    }
                 )
             if company and not company.alias_domain_id:
                 company.alias_domain_id = domain
