@@ -13,6 +13,8 @@ from ..routing import Answer
 TIMEOUT = 2
 #: seconds for all domains; those that are left then get no answer
 TOTAL_TIMEOUT = 20
+#: a name that whoever knows the internet knows
+KNOWN_NAME = "com."
 #: questions about one domain at once, and domains at once
 AT_ONCE = 8
 
@@ -30,6 +32,9 @@ class DnsLookup:
         self._deadline = min(time.monotonic() + TIMEOUT, until)
         self._answers: dict[tuple[str, str], Answer] = {}
         self._resolver = Resolver(_address(server))
+        self._internet: bool | None = None
+        #: whether DNS answers, but not for the internet: "there is no such name" means nothing then
+        self.cut_off: bool = False
 
     def __call__(self, name: str, kind: str) -> Answer:
         key = name.rstrip(".").lower(), kind
@@ -52,9 +57,22 @@ class DnsLookup:
         try:
             return Answer(self._resolver.ask(name, kind, self._deadline - time.monotonic()))
         except NoSuchName:
-            return Answer(exists=False)
+            self.cut_off = self.cut_off or not self._knows_internet()
+            return Answer(failed=True) if self.cut_off else Answer(exists=False)
         except NoAnswer:
             return Answer(failed=True)
+
+    def _knows_internet(self) -> bool:
+        """Ask for a name that surely exists; asked only where another one is said not to."""
+        if self._internet is None:
+            try:
+                self._resolver.ask(KNOWN_NAME, "A", max(self._deadline - time.monotonic(), 0.1))
+                self._internet = True
+            except NoSuchName:
+                self._internet = False
+            except NoAnswer:  # nothing speaks against it
+                self._internet = True
+        return self._internet
 
 
 def look_up_each(work: Callable, items: Iterable) -> list:

@@ -9,7 +9,15 @@ from odoo import _, fields, models, release
 from odoo.addons.mail.models.fetchmail import MAIL_TIMEOUT, POP3Connection
 
 from .credentials import ImapLogin, without
-from .fetch_session import FETCHING, BoundedImap, Fetching, ImapFetch, PopFetch, VerifiedPop
+from .fetch_session import (
+    FETCHING,
+    BoundedImap,
+    Fetching,
+    ImapFetch,
+    PopFetch,
+    VerifiedPop,
+    bound_pop,
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -79,6 +87,8 @@ class FetchmailServer(models.Model):
         else:
             with self._hidden_password():
                 connection = super().connect(allow_archived=allow_archived)
+            if kind == "pop":
+                bound_pop(connection)
         fetching = Fetching.of(self.env)
         session = {"imap": ImapFetch, "pop": PopFetch}.get(kind)
         return session(connection, fetching, self.env) if fetching and session else connection
@@ -97,8 +107,11 @@ class FetchmailServer(models.Model):
         if self._get_connection_type() == "imap":
             return BoundedImap(*address, self.is_ssl, MAIL_TIMEOUT, context)
         if self.is_ssl and context:
-            return VerifiedPop(*address, context)
-        return POP3Connection(*address, self.is_ssl)
+            connection = VerifiedPop(*address, context)
+        else:
+            connection = POP3Connection(*address, self.is_ssl)
+        bound_pop(connection)
+        return connection
 
     def _log_in(self, connection):
         """Log in to a session as :meth:`_open` gives it; hang up where that fails.

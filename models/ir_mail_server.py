@@ -26,7 +26,7 @@ from ..routing.headers import (
     safe_text,
     strange_header,
 )
-from ..smtp import SmtpSession, UnsafeHeader
+from ..smtp import Replies, SmtpSession, UnsafeHeader
 from .credentials import OAuthLogin, can_be_sent, smtp_login
 from .delivery import Delivery
 from .mail_failure import fault_of, replies_of
@@ -289,6 +289,9 @@ class IrMailServer(models.Model):
     def _smtp_login_safely(self, connection, smtp_user, smtp_password):
         """Log in with letters of any script, and let no text carry what was sent."""
         login = super()._smtp_login
+        smtp = getattr(connection, "__obj__", connection)
+        if isinstance(smtp, smtplib.SMTP):  # a test's is none
+            Replies.of(smtp)
         if self and self.smtp_authentication != "login":
             # a module's own way, such as OAuth
             if self.env["mail.routing"]._is_active():

@@ -46,6 +46,10 @@ class MailAliasDomain(models.Model):
         help="The company that the domain belongs to. Empty: shared by all, and mail to or from it"
         " decides no company.",
     )
+    awaits_company = fields.Boolean(
+        copy=False,
+        help="It was typed into the form of a company that was not saved yet, and is that one's",
+    )
     company_ids = fields.One2many(
         "res.company",
         "alias_domain_id",

@@ -2,6 +2,7 @@
 import base64
 import email.policy
 import logging
+import re
 from email.parser import BytesHeaderParser
 
 from odoo import SUPERUSER_ID, _, api, fields, models
@@ -269,7 +270,7 @@ class MailUnprocessed(models.Model):
         }
 
     def action_make_lead(self):
-        """Make a lead of each of these mails, as if its mailbox created them.
+        """Make a lead of each of these mails, as if its mailbox created them; open a single one.
 
         :raises AccessError: where CRM is not installed, or its leads are not for whoever asks
         """
@@ -293,7 +294,21 @@ class MailUnprocessed(models.Model):
                 records += [record] if record else []
         failed = self - settled
         settled.unlink()
-        return self._told(len(settled), failed, records)
+        action = self._told(len(settled), failed, records)
+        is_new = destination and not destination.res_id
+        # what belongs to a company that is not ticked cannot be opened
+        if is_new and not failed and len(records) == 1 and records[0]._filter_access_rules("read"):
+            action["params"]["next"] = {
+                "type": "ir.actions.act_window",
+                "name": records[0].display_name,
+                "res_model": records[0]._name,
+                "res_id": records[0].id,
+                "view_mode": "form",
+                "views": [(False, "form")],
+                # it takes the place of a mail that is gone
+                "target": "main",
+            }
+        return action
 
     def _told(self, count, failed, records):
         """Give the notification of what became of some mails.
@@ -311,7 +326,9 @@ class MailUnprocessed(models.Model):
         elif not failed:
             message = _("Mails that were processed: %s.", count)
         elif len(failed) == 1 and not count:
-            message = _("Still not processed: %s", failed.reason)
+            # the first sentence says why; form and list have all of it
+            why = re.split(r"(?<=\.)\s|(?<=。)", failed.reason_line, maxsplit=1)[0]
+            message = _("Still not processed: %s", why)
         else:
             message = _(
                 "Mails that were processed: %(done)s. Those that were not: %(failed)s; see their"
@@ -321,9 +338,8 @@ class MailUnprocessed(models.Model):
             )
         action = done(message, "warning" if failed else "success")
         if not failed:
-            action["params"]["next"] = self.env["ir.actions.actions"]._for_xml_id(
-                "mail_company_routing.action_mail_unprocessed"
-            )
+            # by its name: the client shows the help of an action that it loads, not of one in here
+            action["params"]["next"] = "mail_company_routing.action_mail_unprocessed"
         return action
 
     def _retry(self, destination=None):

@@ -286,6 +286,18 @@ class ResCompany(models.Model):
             "target": "current",
         }
 
+    @api.model_create_multi
+    def create(self, vals_list):
+        """Give a new company the domain that was typed into its form before it was saved."""
+        companies = super().create(vals_list)
+        for company, vals in zip(companies, vals_list, strict=True):
+            if vals.get("alias_domain_id"):
+                # sudo: the new company is ticked in nobody's switcher yet
+                domain = company.sudo().alias_domain_id
+                if domain.awaits_company and not domain.company_id:
+                    domain.write({"company_id": company.id, "awaits_company": False})
+        return companies
+
     def _write(self, vals):
         result = super()._write(vals)
         if "name" in vals:  # of the contact, whose name a company bears

@@ -4,6 +4,7 @@
 import threading
 
 import psycopg2
+from lxml import etree
 
 from odoo import SUPERUSER_ID, api
 from odoo.exceptions import UserError
@@ -11,6 +12,7 @@ from odoo.modules.registry import Registry
 from odoo.tests import Form, tagged
 from odoo.tests.common import BaseCase, get_db_name, new_test_user
 from odoo.tools import mute_logger
+from odoo.tools.safe_eval import safe_eval
 
 from .common import CUSTOMER
 from .test_companies import TwoCompaniesCase
@@ -258,6 +260,44 @@ class TestManyDomains(TwoCompaniesCase):
         many = self.queries(show), self.queries(send)
         self.assertEqual(many, few)
         self.assertEqual(self.provider_b.mails[-1].header_from, "zy@b.com")
+
+
+@tagged("post_install", "-at_install")
+class TestDomainOfAForm(TwoCompaniesCase):
+    """A domain that is typed into a company's form is that company's, whichever is in force."""
+
+    def type_domain(self, name, company):
+        """Type a domain into the Email Domain of a company's form; it may not be saved yet."""
+        company_model = self.env["res.company"]
+        arch = etree.fromstring(company_model.get_view(view_type="form")["arch"])
+        (node,) = arch.xpath("//field[@name='alias_domain_id']")
+        context = safe_eval(node.get("context"), {"active_id": company.id})
+        domains = self.env["mail.alias.domain"].with_company(self.a).with_context(**context)
+        return self.env["mail.alias.domain"].browse(domains.name_create(name)[0])
+
+    def test_of_a_company_that_is_not_in_force(self):
+        self.assertEqual(self.type_domain("volt.cn", self.b).company_id, self.b)
+
+    def test_of_a_company_that_is_not_saved_yet(self):
+        domain = self.type_domain("volt.cn", self.env["res.company"])
+        self.assertFalse(domain.company_id)
+        volt = self.env["res.company"].create({"name": "Volt", "alias_domain_id": domain.id})
+        self.assertEqual(domain.company_id, volt)
+
+    def test_a_shared_domain_stays_shared(self):
+        shared = self.env["mail.alias.domain"].create({"name": "g.com", "company_id": False})
+        self.env["res.company"].create({"name": "Volt", "alias_domain_id": shared.id})
+        self.assertFalse(shared.company_id)
+
+    def test_an_administrator_sees_the_domains_of_companies_that_are_not_ticked(self):
+        admin = new_test_user(self.env, "admin2", groups="base.group_system")
+        for user in (admin, self.ziying):
+            user.write({"company_ids": [(6, 0, (self.a + self.b).ids)], "company_id": self.a.id})
+        domains = self.env["mail.alias.domain"].with_context(allowed_company_ids=self.a.ids)
+        own = self.a.alias_domain_id
+        there = self.b.alias_domain_id
+        self.assertEqual(domains.with_user(admin).search([]) & (own + there), own + there)
+        self.assertEqual(domains.with_user(self.ziying).search([]) & (own + there), own)
 
 
 @tagged("post_install", "-at_install")

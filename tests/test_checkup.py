@@ -48,6 +48,13 @@ class TestCheckup(TwoCompaniesCase):
         (self.a + self.b).write({"alias_domain_id": shared.id, "mail_server_by_reply_to": True})
         self.assertFound("have one Reply-To address", self.b)
 
+    def test_an_email_domain_that_another_company_owns(self):
+        self.assertNotFound("belongs to B")
+        self.a.alias_domain_id = self.b.alias_domain_id
+        self.assertFound("b.com, the Email Domain of A, belongs to B", self.b.alias_domain_id)
+        self.b.alias_domain_id.company_id = False
+        self.assertNotFound("belongs to B")
+
     def test_a_server_at_a_provider_that_lets_only_the_login_send(self):
         self.server_a.smtp_host = "smtp.exmail.qq.com"
         self.assertFound("A SMTP is at Tencent", self.server_a)

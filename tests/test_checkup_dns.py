@@ -70,6 +70,8 @@ class TestDnsLookup(DnsCase):
         self.assertEqual(lookup("six.b.com", "AAAA"), Answer(("2001:db8::1",)))
         self.assertEqual(lookup("www.b.com", "TXT"), Answer(), "it exists, without one")
         self.assertEqual(lookup("nothing.b.com", "TXT"), Answer(exists=False))
+        known = [question for question in server.questions if question[0] == "com"]
+        self.assertEqual(len(known), 1, "once, where a name is said not to exist")
         asked = len(server.questions)
         lookup("B.com.", "MX")
         self.assertEqual(len(server.questions), asked, "each is asked for once")
@@ -282,6 +284,27 @@ class TestCheckupDns(TwoCompaniesCase, DnsCase):
             checkup = self.looked_up()
         self.assertFalse(checkup.line_ids.filtered("record_kind"))
         self.assertIn("DNS did not answer", checkup.dns_report)
+
+    def test_dns_that_does_not_know_the_internet(self):
+        """It says of every name that there is none: nothing is thought of the domains for it."""
+        self.server.replace(())
+        checkup = self.looked_up()
+        self.assertFalse(checkup.line_ids.filtered("record_kind"))
+        self.assertIn("does not answer for the internet", checkup.dns_report)
+        self.server.replace(WORLD)
+        checkup = self.looked_up()
+        self.assertIn("stops", self.of_records(checkup).mapped("grade"), "it does not exist")
+        self.assertNotIn("does not answer for the internet", checkup.dns_report)
+
+    def test_dns_that_knows_the_companys_own_names_alone(self):
+        self.b.alias_domain_id = self.env["mail.alias.domain"].create(
+            {"name": "b.lan", "company_id": self.b.id}
+        )
+        self.server_b.sender_address = "kevin@b.lan"
+        self.server.replace(line.replace("b.com", "b.lan") for line in TENCENT_MX)
+        checkup = self.looked_up()
+        self.assertIn("does not answer for the internet", checkup.dns_report)
+        self.assertIn("mxbiz1.qq.com", checkup.dns_report)
 
     def test_one_domain_that_does_not_answer(self):
         self.server.add(*(line.replace("b.com", "a.com") for line in TENCENT_MX))

@@ -32,6 +32,14 @@ class TestExplain(TwoCompaniesCase):
             self.assertIn("c.com is the author's Outgoing Email Domain in B", wizard.reasons)
             self.provider_b.clear()
 
+    def test_the_kinds_of_documents_are_those_that_people_work_on(self):
+        for wizard in ("mail.route.explain", "mail.unprocessed.choose"):
+            kinds = [model for model, _name in self.env[wizard]._selection_document()]
+            self.assertIn("res.partner", kinds)
+            self.assertFalse({"mail.blacklist", "mail.thread", "mail.thread.cc"} & set(kinds))
+            hidden = [model for model in kinds if self.env[model]._transient]
+            self.assertFalse(hidden)
+
     def test_a_typed_draft(self):
         wizard = self.explain(company_id=self.a.id, email_from="Ziying <zy@a.com>")
         self.assertEqual(wizard.mail_server_id, self.server_a)
@@ -55,6 +63,8 @@ class TestExplain(TwoCompaniesCase):
         self.server_b.active = True
         wizard.invalidate_recordset()
         self.assertFalse(wizard.failure)
+        # by the web client's reading, an empty text is something to show
+        self.assertIs(wizard.sent_failure, False)
         mail.send()
         self.assertAsSent(wizard, self.one_mail(self.provider_b))
 

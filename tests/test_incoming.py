@@ -671,6 +671,8 @@ class TestUnprocessed(IncomingCase):
         self.assertEqual(len(kept), 2)
         result = kept[0].action_retry()
         self.assertEqual(result["params"]["type"], "warning")
+        self.assertIn("creates no records.", result["params"]["message"])
+        self.assertNotIn("No possible route", result["params"]["message"], "that is in its form")
         self.assertEqual(kept[0].tries, 2)
         self.env["mail.alias"].create(
             {
@@ -721,6 +723,8 @@ class TestUnprocessed(IncomingCase):
         self.assertEqual(told["type"], "success")
         self.assertIn(self.of_a.name, told["message"])
         self.assertFalse(self.unprocessed())
+        following = self.env.ref(told["next"])
+        self.assertEqual((following.res_model, following.target), ("mail.unprocessed", "main"))
         message = self.of_a.message_ids[0]
         self.assertIn("What does it cost?", message.body)
         self.assertEqual(message.author_id, self.customer)
@@ -741,6 +745,7 @@ class TestUnprocessed(IncomingCase):
         lead = self.env["crm.lead"].search([("name", "=", "Enquiry")])
         self.assertEqual((lead.company_id, lead.email_normalized), (self.a, CUSTOMER))
         self.assertFalse(self.unprocessed())
+        self.assertEqual((told["next"]["res_model"], told["next"]["res_id"]), (lead._name, lead.id))
 
     @mute_logger(*QUIET)
     def test_retry_sends_nothing_itself(self):

@@ -5,6 +5,7 @@ import base64
 import hmac
 import logging
 import random
+import smtplib
 import socketserver
 import threading
 import urllib.parse
@@ -154,6 +155,14 @@ class TestLogin(MailRoutingCase):
                 )
                 connection.close()
                 self.assertEqual(server.logged_in, [LOGIN], mechanism)
+
+    def test_an_answer_without_an_end(self):
+        server = OneMechanism("LOGIN", PASSWORD, says="535-no\r\n" * 1000 + "535 no")
+        self.addCleanup(server.close)
+        with self.assertRaisesRegex(smtplib.SMTPServerDisconnected, "of more than 100 lines"):
+            self.env["ir.mail_server"].connect(
+                "127.0.0.1", server.server_address[1], LOGIN, "wrong one"
+            )
 
     @mute_logger(*QUIET)
     def test_a_refusal_tells_nothing_of_it(self):

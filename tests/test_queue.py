@@ -128,6 +128,10 @@ class TestQueue(MailRoutingCase):
                 self.assertEqual(self.server.paused_until, self.now + timedelta(minutes=1))
                 self.assertIn(words, self.server.pause_reason)
                 self.assertEqual(self.server.waiting_count, 3)
+                ((told, where),) = self.env["mail.checkup"]._check_queue()
+                self.assertIn("Ohm SMTP is paused until", told)
+                self.assertIn(words, told)
+                self.assertEqual(where, self.server)
                 self.provider_.heal()
                 logins = self.provider_.logins
                 self.wait(seconds=59)
@@ -138,6 +142,7 @@ class TestQueue(MailRoutingCase):
                 self.assertFalse(self.server.paused_until)
                 self.assertFalse(self.server.pause_reason)
                 self.assertEqual(self.server.waiting_count, 0)
+                self.assertFalse(list(self.env["mail.checkup"]._check_queue()))
 
     def test_an_outage_of_five_days(self):
         """What is written before and in it fails after three days, or arrives once it is over."""

@@ -134,6 +134,7 @@ class MailCheckup(models.TransientModel):
             if company.routing_warning:
                 unused = not (company.mail_server_by_domain or company.mail_server_by_reply_to)
                 yield Finding(company.routing_warning, company, fix="use_servers" if unused else "")
+            yield from self._check_email_domain(company)
         by_address = {}
         for company in companies:
             fact = facts.company.get(company.id)
@@ -154,6 +155,27 @@ class MailCheckup(models.TransientModel):
                     sharing[-1],
                     "answers",
                 )
+
+    @api.model
+    def _check_email_domain(self, company):
+        """The domain that a company writes from, where another one owns it."""
+        domain = company.sudo().alias_domain_id
+        owner = domain.company_id
+        if not owner or owner == company:
+            return
+        readable = domain.sudo(False)._filter_access_rules("read")
+        yield Finding(
+            _(
+                "%(domain)s, the Email Domain of %(company)s, belongs to %(owner)s: what arrives"
+                " there may be taken for %(owner)s's. Give the domain to %(company)s; or clear its"
+                " Company, where both use it.",
+                domain=domain.unicode_name,
+                company=company.name,
+                owner=owner.name,
+            ),
+            readable or company,
+            "answers",
+        )
 
     @api.model
     def _check_mails(self):
@@ -205,8 +227,11 @@ class MailCheckup(models.TransientModel):
 
     @api.model
     def _check_queue(self):
-        """Servers that have taken no mail for hours, and mails that were put off for hours."""
+        """Servers that take no mail for the time being, and mails put off for hours."""
         server_ids, put_off = self.env["mail.lane"]._stuck()
+        paused = self.env["ir.mail_server"].search(
+            [("paused_until", "!=", False), ("id", "not in", server_ids)]
+        )
         for server in self.env["ir.mail_server"].browse(server_ids).exists()._that_may_be_read():
             yield (
                 _(
@@ -214,6 +239,18 @@ class MailCheckup(models.TransientModel):
                     " tried again by themselves. It says: %(reason)s",
                     server=server.name,
                     since=format_datetime(self.env, server.failing_since),
+                    count=server.waiting_count,
+                    reason=server.pause_reason or _("nothing by now"),
+                ),
+                server,
+            )
+        for server in paused._that_may_be_read().filtered("waiting_count"):
+            yield (
+                _(
+                    "%(server)s is paused until %(until)s; %(count)s mails wait, and are sent by"
+                    " themselves then. It says: %(reason)s",
+                    server=server.name,
+                    until=format_datetime(self.env, server.paused_until),
                     count=server.waiting_count,
                     reason=server.pause_reason or _("nothing by now"),
                 ),

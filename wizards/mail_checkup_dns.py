@@ -55,11 +55,11 @@ class MailCheckup(models.TransientModel):
         results = look_up_each(look, domains.items()) if can_look_up() else []
         # of a login's domain that everybody may use, nothing can be changed
         results = [
-            ([check for check in checks if not self._is_public(check.domain)], answered)
-            for checks, answered in results
+            ([check for check in checks if not self._is_public(check.domain)], lookup)
+            for checks, lookup in results
         ]
         lines = {}  # several domains and servers may have the same to say
-        for checks, _answered in results:
+        for checks, _lookup in results:
             lines.update((line["name"], line) for line in self._record_lines(checks))
         self._add_lines(lines.values())
         self.dns_report = self._report(domains, results)
@@ -148,7 +148,10 @@ class MailCheckup(models.TransientModel):
             return _report_note(
                 _("No mail leaves or arrives in a domain of yours: there is nothing to look up.")
             )
-        if not any(answered for _checks, answered in results):
+        cut_off = any(lookup.cut_off for _checks, lookup in results)
+        if cut_off and not any(lookup.answered for _checks, lookup in results):
+            return self._report_cut_off()
+        if not any(lookup.answered for _checks, lookup in results):
             return _report_note(
                 _(
                     "DNS did not answer within %s seconds, so nothing can be said of the records."
@@ -156,8 +159,8 @@ class MailCheckup(models.TransientModel):
                     TIMEOUT,
                 )
             )
-        parts = []
-        for (domain, paths), (checks, _answered) in zip(domains.items(), results, strict=False):
+        parts = [self._report_cut_off()] if cut_off else []
+        for (domain, paths), (checks, _lookup) in zip(domains.items(), results, strict=False):
             servers = ", ".join(dict.fromkeys(map(self._server_label, paths)))
             parts.append(
                 Markup("<h4 class='mt-4 mb-0'>%s</h4><div class='text-muted mb-2'>%s</div>")
@@ -168,6 +171,18 @@ class MailCheckup(models.TransientModel):
             )
             parts += [self._report_check(check, domain) for check in checks]
         return Markup("").join(parts)
+
+    def _report_cut_off(self):
+        """Say that the DNS server knows nothing of the internet."""
+        return _report_note(
+            _(
+                "The DNS server of this machine does not answer for the internet: it does not even"
+                " know 'com'. So nothing can be said of names that it does not know. Have the"
+                " machine ask another DNS server, or name one, as an IP address, in the system"
+                " parameter '%s'.",
+                DNS_SERVER,
+            )
+        )
 
     def _server_label(self, path):
         if not path.provider:
@@ -244,14 +259,14 @@ def _look_up(domain, paths, fetched_at, lookup):
     """Look a domain's records up; it runs in a thread, without Odoo.
 
     :param lookup: :class:`~..models.dns_lookup.DnsLookup`, for this domain alone
-    :return: (checks, whether DNS answered anything)
+    :return: (checks, the lookup, which can tell whether DNS answered)
     """
     lookup.prefetch(dict.fromkeys(name for path in paths for name in names_to_ask(path)))
     checks = [] if paths else [read_mx(domain, lookup, fetched_at)]
     for path in paths:
         # what several servers have in common is shown once
         checks += [check for check in read_records(path, lookup) if check not in checks]
-    return checks, lookup.answered
+    return checks, lookup
 
 
 def _own_domain(address):

@@ -102,13 +102,27 @@ class MailRouteExplain(models.TransientModel):
 
     @api.model
     def _selection_document(self):
-        models_ = self.env["ir.model"].sudo().search([("is_mail_thread", "=", True)], order="name")
+        """List the kinds of documents that people work on and write mail about, the usual first."""
         usual = {name: number for number, name in enumerate(USUAL_DOCUMENTS)}
+        models_ = self.env["ir.model"].sudo().search([("is_mail_thread", "=", True)], order="name")
+        in_menus = self._models_in_menus()
         return [
             (model.model, model.name)
             for model in models_.sorted(lambda model: usual.get(model.model, len(usual)))
-            if model.model in self.env and not self.env[model.model]._abstract
+            if model.model in self.env
+            and not self.env[model.model]._abstract
+            and not model.transient
+            and not model.model.endswith(".blacklist")
+            and (model.model in usual or model.model in in_menus)
         ]
+
+    @api.model
+    def _models_in_menus(self):
+        """Give the names of the models whose records a menu opens."""
+        # sudo: which kinds there are is nobody's secret, whoever may open them
+        menus = self.env["ir.ui.menu"].sudo().with_context(**{"ir.ui.menu.full_list": True})
+        found = menus.search([("action", "=like", "ir.actions.act_window,%")])
+        return {menu.action.res_model for menu in found if menu.action}
 
     @api.model
     def default_get(self, fields_list):
@@ -127,7 +141,7 @@ class MailRouteExplain(models.TransientModel):
             failed = sent.filtered("failure_reason")
             words = [text for one in failed for text in self._words_of(one)]
             # several recipients fail for one reason
-            wizard.sent_failure = "\n".join(dict.fromkeys(filter(None, words)))
+            wizard.sent_failure = "\n".join(dict.fromkeys(filter(None, words))) or False
 
     @api.model
     def _words_of(self, sent):

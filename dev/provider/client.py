@@ -13,6 +13,9 @@ from pathlib import Path
 
 from .rules import HOST
 
+#: that a server has for each answer
+SECONDS = 30
+
 
 def client_context(certificate: Path | None) -> ssl.SSLContext:
     """Return a TLS context for a client that trusts this certificate only.
@@ -38,11 +41,11 @@ def connected(
     :param certificate: the one to trust, with TLS
     """
     # Naming the client saves smtplib a look-up of this machine's name
-    where = {"host": HOST, "port": port, "local_hostname": "localhost", "timeout": 30}
     if tls == "ssl":
-        client = smtplib.SMTP_SSL(**where, context=client_context(certificate))
+        context = client_context(certificate)
+        client = smtplib.SMTP_SSL(HOST, port, "localhost", timeout=SECONDS, context=context)
     else:
-        client = smtplib.SMTP(**where)
+        client = smtplib.SMTP(HOST, port, "localhost", timeout=SECONDS)
     with client:
         if tls == "starttls":
             client.starttls(context=client_context(certificate))
