@@ -7,13 +7,14 @@ Records are lines such as ``b.com TXT "v=spf1 -all"``; several strings are one r
 from __future__ import annotations
 
 import shlex
-import socketserver
 import threading
 from collections import defaultdict
 from collections.abc import Iterable
 
-from dnslib import AAAA, CNAME, MX, QTYPE, RCODE, RR, TXT, A, DNSRecord
+from dnslib import AAAA, CNAME, MX, QTYPE, RCODE, RR, TXT, A, DNSError, DNSRecord
+from dnslib.server import BaseResolver, DNSHandler, DNSLogger, DNSServer
 
+HOST = "127.0.0.1"
 #: RFC 1035 4.2.1: what does not fit is asked for again by TCP
 UDP_SIZE = 512
 
@@ -36,17 +37,8 @@ def parse_records(lines: Iterable[str]) -> dict[str, list[tuple[str, object]]]:
     return zone
 
 
-class _Udp(socketserver.ThreadingUDPServer):
-    daemon_threads = True
-
-
-class _Tcp(socketserver.ThreadingTCPServer):
-    daemon_threads = True
-    allow_reuse_address = True
-
-
-class DnsServer:
-    """Answers from its records, on a port of its own.
+class DnsServer(BaseResolver):
+    """Answers from its records, on a port of its own, while it is started.
 
     :param lines: see :func:`parse_records`
     :ivar questions: (name, type, whether by TCP) of each question
@@ -59,55 +51,43 @@ class DnsServer:
         self.questions: list[tuple[str, str, bool]] = []
         self.silent: set[str] = set()
         self.broken: set[str] = set()
-        answer = self._answer
+        self._servers = self._bind()
 
-        class UdpHandler(socketserver.BaseRequestHandler):
-            def handle(self):
-                data, sock = self.request
-                reply = answer(data, tcp=False)
-                if reply:
-                    sock.sendto(reply, self.client_address)
-
-        class TcpHandler(socketserver.StreamRequestHandler):
-            def handle(self):
-                size = int.from_bytes(self.rfile.read(2), "big")
-                reply = answer(self.rfile.read(size), tcp=True)
-                if reply:
-                    self.wfile.write(len(reply).to_bytes(2, "big") + reply)
-
-        self._udp, self._tcp = self._bind(UdpHandler, TcpHandler)
-        self._threads = [
-            threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-            for server in (self._udp, self._tcp)
-        ]
-
-    @staticmethod
-    def _bind(udp_handler, tcp_handler):
+    def _bind(self) -> list[DNSServer]:
         """Take one port number by both protocols."""
+        silent = DNSLogger(logf=lambda _line: None)
         while True:
-            tcp = _Tcp(("127.0.0.1", 0), tcp_handler)
+            tcp = DNSServer(self, HOST, 0, tcp=True, logger=silent)
             try:
-                return _Udp(tcp.server_address, udp_handler), tcp
+                return [DNSServer(self, *tcp.server.server_address, logger=silent), tcp]
             except OSError:  # taken by somebody else's UDP
-                tcp.server_close()
+                tcp.server.server_close()
 
     @property
     def address(self) -> str:
         """The server as ``address:port``."""
-        host, port = self._udp.server_address[:2]
+        host, port = self._servers[0].server.server_address
         return f"{host}:{port}"
 
     def start(self) -> DnsServer:
         """Serve, until :meth:`stop`."""
-        for thread in self._threads:
-            thread.start()
+        for server in self._servers:
+            # not by its start_thread: that one takes half a second to stop
+            serve = server.server.serve_forever
+            threading.Thread(target=serve, args=(0.02,), daemon=True).start()
         return self
 
     def stop(self) -> None:
         """Close the ports."""
-        for server in (self._udp, self._tcp):
-            server.shutdown()
-            server.server_close()
+        for server in self._servers:
+            server.stop()
+            server.server.server_close()
+
+    def __enter__(self) -> DnsServer:
+        return self.start()
+
+    def __exit__(self, *_exc: object) -> None:
+        self.stop()
 
     def add(self, *lines: str) -> None:
         """Add records."""
@@ -118,24 +98,22 @@ class DnsServer:
         """Have these records and no others."""
         self.records = parse_records(lines)
 
-    def _answer(self, data: bytes, tcp: bool) -> bytes | None:
-        request = DNSRecord.parse(data)
+    def resolve(self, request: DNSRecord, handler: DNSHandler) -> DNSRecord:
+        """Give the reply to a question, as dnslib asks for it."""
         name = str(request.q.qname).rstrip(".").lower()
         kind = QTYPE[request.q.qtype]
-        self.questions.append((name, kind, tcp))
+        self.questions.append((name, kind, handler.protocol == "tcp"))
         if _is_below(name, self.silent):
-            return None
+            raise DNSError("nothing is answered")
         reply = request.reply()
         if _is_below(name, self.broken):
             reply.header.rcode = RCODE.SERVFAIL
-            return reply.pack()
-        self._fill(reply, name, kind)
-        packed = reply.pack()
-        if not tcp and len(packed) > UDP_SIZE:
+        else:
+            self._fill(reply, name, kind)
+        if handler.protocol == "udp" and len(reply.pack()) > UDP_SIZE:
             reply = request.reply()
             reply.header.tc = 1
-            return reply.pack()
-        return packed
+        return reply
 
     def _fill(self, reply: DNSRecord, name: str, kind: str) -> None:
         """Put the answer into a reply, along aliases."""

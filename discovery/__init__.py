@@ -12,6 +12,7 @@ asks tries it before anything is kept, and says where it comes from.
 from .autoconfig import NotAutoconfig, read_autoconfig
 from .find import SECONDS, Finding, Found, Preset, Refused, find
 from .network import Elsewhere, Network, is_inside, tls_context
+from .resolver import NoAnswer, NoSuchName, Resolver, can_look_up
 from .servers import MailServer, Servers
 
 __all__ = [
@@ -21,10 +22,14 @@ __all__ = [
     "Found",
     "MailServer",
     "Network",
+    "NoAnswer",
+    "NoSuchName",
     "NotAutoconfig",
     "Preset",
     "Refused",
+    "Resolver",
     "Servers",
+    "can_look_up",
     "find",
     "is_inside",
     "read_autoconfig",

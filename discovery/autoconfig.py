@@ -57,7 +57,9 @@ def read_autoconfig(raw: bytes, domain: str = "") -> Servers:
         smtp=_first(provider, "outgoingServer", "smtp", ("ssl", "starttls"), domain),
         imap=_first(provider, "incomingServer", "imap", ("ssl",), domain),
         pop=_first(provider, "incomingServer", "pop3", ("ssl",), domain),
-        name=_text(provider, "displayShortName") or _text(provider, "displayName"),
+        name=(_text(provider, "displayShortName") or _text(provider, "displayName")).replace(
+            "%EMAILDOMAIN%", domain
+        ),
     )
     if not servers.smtp:
         raise NotAutoconfig("no server that sends over TLS")

@@ -3,11 +3,11 @@
 
 import threading
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from . import ispdb, providers
+from . import ispdb
 from .autoconfig import LARGEST, NotAutoconfig, read_autoconfig
 from .network import Elsewhere, Network, Nothing
 from .servers import MailServer, Servers, is_domain_of, is_host
@@ -21,15 +21,15 @@ class Preset:
     """A provider that whoever asks knows already.
 
     :param key: anything; it comes back in what is found
-    :param smtp_host: by which its mail exchangers are known, ``""`` if none are
     :param hosts: all its hosts
     :param domains: in which everybody can have a mailbox there
+    :param has_mx: tells of a host that takes mail whether it is one of the provider's
     """
 
     key: object
-    smtp_host: str = ""
     hosts: Collection[str] = ()
     domains: Collection[str] = ()
+    has_mx: Callable[[str], bool] = lambda _host: False
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def find(
     domain = address.rpartition("@")[2].strip().rstrip(".").lower()
     if not is_host(domain):
         return Finding(domain)
-    search = _Search(domain, list(presets), network, ispdb.load(file), file.exists())
+    search = _Search(domain, list(presets), network, ispdb.load(file))
     return search.run()
 
 
@@ -104,7 +104,6 @@ class _Search:
     presets: list
     network: Network | None
     known: dict
-    shipped: bool
     refused: list = field(default_factory=list)
 
     def run(self):
@@ -124,7 +123,7 @@ class _Search:
                 self.domain,
                 f"https://{self.domain}/.well-known/autoconfig/mail/config-v1.1.xml",
             ),
-            _Question(self._by_database),
+            _Question(self._in_database),
             _Question(self._by_exchanger),
             _Question(self._by_service),
         ]
@@ -141,18 +140,12 @@ class _Search:
         asked = bool(self.network and self.network.has_dns)
         return Finding(self.domain, found, tuple(self.refused), asked)
 
-    def _preset(self, **values):
-        """Give the preset that has these values."""
-        ((name, value),) = values.items()
-        return next((one for one in self.presets if value and getattr(one, name) == value), None)
-
     # --- what is known here ------------------------------------------------------------------
 
     def _by_domain(self):
-        preset = next((one for one in self.presets if self.domain in one.domains), None)
-        preset = preset or self._preset(smtp_host=providers.of_domain(self.domain))
-        if preset:
-            return Found("domain", self.domain, preset=preset.key, public=True)
+        for preset in self.presets:
+            if self.domain in preset.domains:
+                return Found("domain", self.domain, preset=preset.key, public=True)
         return None
 
     def _in_database(self):
@@ -178,40 +171,30 @@ class _Search:
             return self._checked(Found(source, where, servers=servers))
         return None
 
-    def _by_database(self):
-        found = self._in_database()
-        if found or self.shipped:
-            return found
-        found = self._by_web("ispdb", self.domain, ispdb.ADDRESS + self.domain)
-        return found and replace(found, public=True)
-
     def _by_exchanger(self):
         """Take a provider by the domain's mail exchangers, of those that come first.
 
         They are no proof. But they only choose among providers that are known anyway.
         """
-        exchangers = sorted(
-            (record.preference, str(record.exchange).rstrip(".").lower())
-            for record in self.network.records(self.domain, "MX")
-        )
+        exchangers = sorted(self.network.records(self.domain, "MX"))
         first = [host for preference, host in exchangers if preference == exchangers[0][0]]
-        kinds = {providers.of_exchanger(host) for host in first}
-        if len(kinds) == 1:
-            preset = self._preset(smtp_host=kinds.pop())
-            if preset:
+        for preset in self.presets:
+            if first and all(map(preset.has_mx, first)):
                 return Found("mx", self.domain, preset=preset.key)
-        for host in first[:1]:
-            if is_domain_of(host, self.domain):
-                continue  # its own, of which nobody else knows more
-            for parent in ispdb.parents(host):
-                servers = self.known.get(parent)
-                if servers:
-                    return self._as_preset(Found("ispdb_mx", self.domain, servers=servers))
-            if not self.shipped:
-                for parent in ispdb.parents(host)[-2:]:
-                    found = self._by_web("ispdb_mx", self.domain, ispdb.ADDRESS + parent)
-                    if found:
-                        return found
+        hosters = {self._hoster(host) for host in first}
+        if len(hosters) == 1 and (servers := hosters.pop()):
+            return self._as_preset(Found("ispdb_mx", self.domain, servers=servers))
+        return None
+
+    def _hoster(self, host):
+        """Give the servers that the database has for the owner of a mail exchanger, or None."""
+        if is_domain_of(host, self.domain):
+            return None  # its own, of which nobody else knows more
+        for parent in ispdb.parents(host):
+            if any(parent in preset.domains for preset in self.presets):
+                return None  # that preset knows its customers' exchangers, and this is none
+            if parent in self.known:
+                return self.known[parent]
         return None
 
     def _by_service(self):
@@ -237,10 +220,11 @@ class _Search:
     def _service(self, service, encryption):
         """Give the server of a service that comes first (RFC 2782); None: there is none."""
         records = self.network.records(f"{service}._tcp.{self.domain}", "SRV")
-        for record in sorted(records, key=lambda record: (record.priority, -record.weight)):
-            host = str(record.target).rstrip(".").lower()
-            if is_host(host) and record.port:
-                return MailServer(host, record.port, encryption)
+        for _order, port, host in sorted(
+            ((priority, -weight), port, host) for priority, weight, port, host in records
+        ):
+            if is_host(host) and port:
+                return MailServer(host, port, encryption)
         return None
 
     def _as_preset(self, found):

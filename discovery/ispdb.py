@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: LGPL-3.0-only
 """Thunderbird's database of providers, which it calls ISPDB.
 
-It is data of its own (MPL-2.0): a file ``data/ispdb.json`` beside this one, with its notice in
-it, where somebody has put one there (``python -m dev.commands.ispdb``). Without that file the
-database is asked where Thunderbird asks it, on the network.
+It is data of its own, under the MPL-2.0: ``data/ispdb.json``, and its notice beside it, made by
+``python -m dev.commands.ispdb``. It is read when somebody asks for the first time.
 """
 
 import json
@@ -14,15 +13,10 @@ from .servers import MailServer, Servers
 
 FILE = Path(__file__).with_name("data") / "ispdb.json"
 
-#: where Thunderbird has it; the domain follows
-ADDRESS = "https://autoconfig.thunderbird.net/v1.1/"
-
 
 @lru_cache(maxsize=4)
 def load(file: Path = FILE) -> dict[str, Servers]:
-    """Give what is known, by domain; empty without the file."""
-    if not file.exists():
-        return {}
+    """Give what is known, by domain."""
     known = {}
     for provider in json.loads(file.read_text("utf-8"))["providers"]:
         servers = Servers(

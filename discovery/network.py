@@ -19,14 +19,7 @@ from urllib.parse import urljoin, urlsplit
 
 import requests
 
-try:
-    import dns.exception
-    import dns.resolver
-except ImportError:  # optional: Odoo does not come with dnspython
-    dns = None
-else:
-    if not hasattr(dns.resolver.Resolver, "resolve"):  # before 2.0
-        dns = None
+from .resolver import NoAnswer, NoSuchName, Resolver, can_look_up
 
 #: as many of Thunderbird's own requests follow
 MOST_REDIRECTS = 3
@@ -126,23 +119,19 @@ class Network:
     @property
     def has_dns(self) -> bool:
         """Tell whether records can be asked for: the package dnspython is there."""
-        return dns is not None
+        return can_look_up()
 
-    def records(self, name: str, kind: str) -> list:
+    def records(self, name: str, kind: str) -> Sequence:
         """Ask for the records of a name.
 
         :param kind: ``MX``, ``SRV``, ``A`` or ``AAAA``
-        :return: dnspython's; empty where there are none, nobody answers, or dnspython is missing
+        :return: as :meth:`.resolver.Resolver.ask` gives them; empty where there are none, nobody
+            answers, or dnspython is missing
         """
-        if dns is None:
-            return []
         try:
-            resolver = dns.resolver.Resolver(configure=self.nameserver is None)
-            if self.nameserver:
-                resolver.nameservers, resolver.port = [self.nameserver[0]], self.nameserver[1]
-            return list(resolver.resolve(f"{name}.", kind, search=False, lifetime=self.left()))
-        except (dns.exception.DNSException, OSError, ValueError):
-            return []
+            return Resolver(self.nameserver).ask(name, kind, self.left())
+        except (NoSuchName, NoAnswer, TimeoutError):
+            return ()
 
     def addresses(self, host: str) -> Sequence[str]:
         """Give the IP addresses of a host, all of them outside.
@@ -163,7 +152,7 @@ class Network:
 
     def _look_up(self, host):
         if self.nameserver:
-            return [record.address for kind in ("A", "AAAA") for record in self.records(host, kind)]
+            return [*self.records(host, "A"), *self.records(host, "AAAA")]
         try:
             found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):

@@ -15,6 +15,8 @@ import smtplib
 import urllib.parse
 from imaplib import IMAP4
 
+from odoo.addons.base.models.ir_mail_server import SMTPConnection
+
 _logger = logging.getLogger(__name__)
 
 #: challenges that a server may give in one login
@@ -145,6 +147,41 @@ def smtp_login(connection, user, password, login):
         smtp.password = None
     if trouble:
         raise trouble  # here: in the block it would have the other as its context
+
+
+class OAuthLogin(SMTPConnection):
+    """A connection of Odoo's on which a login by OAuth that is refused is an error.
+
+    Odoo's modules send AUTH XOAUTH2 and do not look at the answer: what comes next would fail in
+    its place, as a refusal of the sender.
+
+    :param connection: Odoo's ``SMTPConnection``
+    """
+
+    def __init__(self, connection):
+        # not native's __init__: it connects
+        self.__obj__ = getattr(connection, "__obj__", connection)
+
+    def docmd(self, cmd, args=""):
+        """Send a command; as ``smtplib.SMTP.docmd``, but AUTH as ``smtplib.SMTP.login`` does.
+
+        :raises smtplib.SMTPAuthenticationError: without the token
+        """
+        smtp = self.__obj__
+        if cmd.upper() != "AUTH":
+            return smtp.docmd(cmd, args)
+        debuglevel, smtp.debuglevel = smtp.debuglevel, 0
+        try:
+            code, reply = smtp.docmd(cmd, args)
+            if code == 334:
+                # the challenge tells why it is refused; an empty response ends it, and gets the
+                # refusal itself (https://developers.google.com/gmail/imap/xoauth2-protocol)
+                code, reply = smtp.docmd("")
+        finally:
+            smtp.debuglevel = debuglevel
+        if code not in (235, 503):  # 503: logged in already
+            raise smtplib.SMTPAuthenticationError(code, hide(reply, args.partition(" ")[2]))
+        return code, reply
 
 
 class ImapLogin:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-3.0-only
 """What the sending of some mails hands on, from the decision to what is kept of it."""
 
+from contextlib import contextmanager
 from functools import partial
 
 from odoo.tools import config
@@ -116,6 +117,22 @@ class Delivery:
         if smtp.sock is not None and (seconds or self._patience):
             self._patience = self._patience or smtp.sock.gettimeout()
             smtp.sock.settimeout(seconds or self._patience)
+
+    @contextmanager
+    def logging_in(self, connection):
+        """Wait in the block for each answer no longer than for those before a mail is handed over.
+
+        :param connection: native's, which is not logged in yet
+        """
+        sock = getattr(connection, "__obj__", connection).sock
+        seconds = self.turn.patience() if self.turn else None
+        if not (seconds and sock):
+            yield
+            return
+        native = sock.gettimeout()
+        sock.settimeout(seconds)
+        yield
+        sock.settimeout(native)  # where the login failed, the session is over
 
     def served(self):
         """Tell how many mails the server has taken in this session."""

@@ -12,11 +12,13 @@ import re
 from contextlib import contextmanager, suppress
 from functools import partial
 from imaplib import IMAP4, IMAP4_SSL
-from poplib import error_proto
+from poplib import POP3, POP3_SSL, error_proto
 
 from psycopg2.extensions import TRANSACTION_STATUS_INERROR
 
 from odoo.addons.mail.models.fetchmail import MAIL_TIMEOUT, IMAP4Connection, POP3Connection
+
+from ..smtp import BoundedFile, Endless
 
 _logger = logging.getLogger(__name__)
 
@@ -26,6 +28,18 @@ FETCHING = "mail_company_routing_fetching"
 #: bytes of one line of a mail that are still read by POP3; RFC 5322 2.1.1 knows 998, poplib fails
 #: at 65536, and a mail that cannot be read would lock its mailbox up for ever
 _LONGEST_LINE = 64 * 1024 * 1024
+
+#: bytes of the largest mail that is fetched: no provider takes one of that size
+_LARGEST_MAIL = 128 * 1024 * 1024
+#: lines of one: as many as it may have of the usual length, and some more
+_MOST_LINES = 3_000_000
+#: lines and bytes of what an IMAP server says besides, until a command is done
+_MOST_RESPONSES = 100_000
+_MOST_SAID = 16 * 1024 * 1024
+#: bytes of an IMAP line; as imaplib has it
+_LONGEST_RESPONSE = 1_000_000
+#: seconds that an answer may take as a whole: a large mail on a slow line does take minutes
+_LONGEST_ANSWER = 30 * 60
 
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
 _MESSAGE_ID = re.compile(rb"^message-id[ \t]*:[ \t]*\S", re.IGNORECASE | re.MULTILINE)
@@ -92,16 +106,95 @@ class Fetching:
             _logger.warning("Mails that wait for the queue: %s", mails.ids, exc_info=True)
 
 
-class BoundedImap(IMAP4Connection):
-    """An IMAP connection of which every step has a time-out, from the first on.
+class _Bounded:
+    """An ``IMAP4`` that hangs up on a server whose answer to a command is endless."""
 
-    Odoo means to give it one, but since Python 3.9 imaplib hands over ``None``, which waits for
-    ever: a mailbox that hangs would hold all the others up.
+    def open(self, *args, **kwargs):
+        super().open(*args, **kwargs)
+        self._bounded = BoundedFile(
+            self.sock,
+            self.file,
+            most_lines=_MOST_RESPONSES,
+            most_bytes=_MOST_SAID,
+            most_literal=_LARGEST_MAIL,
+            seconds=_LONGEST_ANSWER,
+        )
+
+    def send(self, data):
+        self._bounded.begin()
+        super().send(data)
+
+    def read(self, size):
+        return self._read(self._bounded.read, size)
+
+    def readline(self):
+        line = self._read(self._bounded.readline, _LONGEST_RESPONSE + 1)
+        if len(line) > _LONGEST_RESPONSE:
+            raise self.error(f"a line of more than {_LONGEST_RESPONSE} bytes")
+        return line
+
+    def _read(self, read, size):
+        try:
+            return read(size)
+        except Endless:
+            self.shutdown()
+            raise
+
+
+class _Imap(_Bounded, IMAP4):
+    pass
+
+
+class _ImapSsl(_Bounded, IMAP4_SSL):
+    pass
+
+
+class BoundedImap(IMAP4Connection):
+    """An IMAP connection of which every step has a time-out, and every answer an end.
+
+    Odoo means to give it a time-out, but since Python 3.9 imaplib hands over ``None``, which waits
+    for ever: a mailbox that hangs would hold all the others up.
     """
 
-    def __init__(self, server, port, is_ssl, timeout=MAIL_TIMEOUT):
+    def __init__(self, server, port, is_ssl, timeout=MAIL_TIMEOUT, context=None):
         # not native's __init__: it takes no time-out, and connects at once
-        self.__obj__ = (IMAP4_SSL if is_ssl else IMAP4)(server, port, timeout=timeout)
+        if is_ssl:
+            self.__obj__ = _ImapSsl(server, port, ssl_context=context, timeout=timeout)
+        else:
+            self.__obj__ = _Imap(server, port, timeout=timeout)
+
+
+def bound_pop(connection):
+    """Have no answer of a POP3 connection be endless, and lines be of any length.
+
+    :param connection: Odoo's ``POP3Connection``; what has no ``POP3`` in it is left alone
+    """
+    pop = getattr(connection, "__obj__", None)
+    if not isinstance(pop, POP3) or isinstance(pop.file, BoundedFile):
+        return
+    file = pop.file = BoundedFile(
+        pop.sock,
+        pop.file,
+        most_lines=_MOST_LINES,
+        most_bytes=_LARGEST_MAIL,
+        seconds=_LONGEST_ANSWER,
+    )
+    put_line = pop._putline
+
+    def put(line):
+        file.begin()
+        put_line(line)
+
+    pop._putline = put
+    pop._getline = partial(_read_line, pop)
+
+
+class VerifiedPop(POP3Connection):
+    """A POP3 connection over TLS, to a server that a TLS context verifies."""
+
+    def __init__(self, server, port, context):
+        # not native's __init__: it takes no context
+        self.__obj__ = POP3_SSL(server, port, timeout=MAIL_TIMEOUT, context=context)
 
 
 class ImapFetch(IMAP4Connection):
@@ -165,7 +258,7 @@ class PopFetch(POP3Connection):
 
     def __init__(self, connection, fetching, env):
         self.__obj__ = connection.__obj__
-        self.__obj__._getline = partial(_read_line, self.__obj__)
+        bound_pop(self)
         self._fetching = fetching
         self._env = env
 
@@ -208,7 +301,11 @@ def _broken_off(shutdown):
 
 def _read_line(pop):
     """Read a line of a POP3 server, as ``poplib.POP3._getline`` does, of any length."""
-    line = pop.file.readline(_LONGEST_LINE + 1)
+    try:
+        line = pop.file.readline(_LONGEST_LINE + 1)
+    except Endless:
+        pop.close()
+        raise
     if not line:
         raise error_proto("-ERR EOF")
     if len(line) > _LONGEST_LINE:

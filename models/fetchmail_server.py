@@ -6,10 +6,18 @@ from poplib import error_proto
 
 from odoo import _, fields, models, release
 
-from odoo.addons.mail.models.fetchmail import MAIL_TIMEOUT
+from odoo.addons.mail.models.fetchmail import MAIL_TIMEOUT, POP3Connection
 
 from .credentials import ImapLogin, without
-from .fetch_session import FETCHING, BoundedImap, Fetching, ImapFetch, PopFetch
+from .fetch_session import (
+    FETCHING,
+    BoundedImap,
+    Fetching,
+    ImapFetch,
+    PopFetch,
+    VerifiedPop,
+    bound_pop,
+)
 
 _logger = logging.getLogger(__name__)
 
@@ -77,26 +85,62 @@ class FetchmailServer(models.Model):
         if kind == "imap" and (self.active or allow_archived):
             connection = self._connect_imap()
         else:
-            trouble = None
-            try:
+            with self._hidden_password():
                 connection = super().connect(allow_archived=allow_archived)
-            except error_proto as error:
-                trouble = without(error, self.password)
-            if trouble:
-                raise trouble  # here: in the block it would have the other as its context
+            if kind == "pop":
+                bound_pop(connection)
         fetching = Fetching.of(self.env)
         session = {"imap": ImapFetch, "pop": PopFetch}.get(kind)
         return session(connection, fetching, self.env) if fetching and session else connection
 
     def _connect_imap(self):
-        connection = BoundedImap(self.server, int(self.port), self.is_ssl, MAIL_TIMEOUT)
+        connection = self._open()
+        self._log_in(connection)
+        return connection
+
+    def _open(self, context=None):
+        """Open a session, without a login.
+
+        :param context: TLS context that verifies the server, None: as native, which does not
+        """
+        address = self.server, int(self.port)
+        if self._get_connection_type() == "imap":
+            return BoundedImap(*address, self.is_ssl, MAIL_TIMEOUT, context)
+        if self.is_ssl and context:
+            connection = VerifiedPop(*address, context)
+        else:
+            connection = POP3Connection(*address, self.is_ssl)
+        bound_pop(connection)
+        return connection
+
+    def _log_in(self, connection):
+        """Log in to a session as :meth:`_open` gives it; hang up where that fails.
+
+        :raises IMAP4.error, error_proto, OSError: without the password
+        """
+        is_imap = self._get_connection_type() == "imap"
         try:
-            self._imap_login(connection)
+            if is_imap:
+                self._imap_login(connection)
+            else:
+                with self._hidden_password():
+                    connection.user(self.user)
+                    connection.pass_(self.password)
         except Exception:
             with contextlib.suppress(OSError):
-                connection.shutdown()
+                connection.shutdown() if is_imap else connection.close()
             raise
-        return connection
+
+    @contextlib.contextmanager
+    def _hidden_password(self):
+        """Keep the password out of what a POP3 server's refusal says."""
+        trouble = None
+        try:
+            yield
+        except error_proto as error:
+            trouble = without(error, self.password)
+        if trouble:
+            raise trouble  # here: in the block it would have the other as its context
 
     def _imap_login(self, connection):
         """Log in, and say who we are (RFC 2971) where the server wants to know.

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-3.0-only
 import smtplib
+from contextlib import nullcontext
 from email.policy import EmailPolicy
 
 from odoo import _, api, fields, models
@@ -25,10 +26,11 @@ from ..routing.headers import (
     safe_text,
     strange_header,
 )
-from ..smtp import SmtpSession, UnsafeHeader
-from .credentials import can_be_sent, smtp_login
+from ..smtp import Replies, SmtpSession, UnsafeHeader
+from .credentials import OAuthLogin, can_be_sent, smtp_login
 from .delivery import Delivery
 from .mail_failure import fault_of, replies_of
+from .oauth import OAUTH_KINDS
 
 #: where ``_find_mail_server`` is native's or ours
 _OWN_MODULES = tuple(
@@ -181,6 +183,7 @@ class IrMailServer(models.Model):
             sender_address=self._login_address(),
             has_username=bool(self.smtp_user and self.smtp_authentication != "certificate"),
             from_filter=(self.from_filter or "").strip(),
+            oauth=self.smtp_authentication in OAUTH_KINDS,
         )
 
     def _login_address(self):
@@ -278,10 +281,22 @@ class IrMailServer(models.Model):
         )
 
     def _smtp_login(self, connection, smtp_user, smtp_password):
+        """Log in, and hold up no lane for long."""
+        delivery = Delivery.of(self.env)
+        with delivery.logging_in(connection) if delivery else nullcontext():
+            self._smtp_login_safely(connection, smtp_user, smtp_password)
+
+    def _smtp_login_safely(self, connection, smtp_user, smtp_password):
         """Log in with letters of any script, and let no text carry what was sent."""
         login = super()._smtp_login
+        smtp = getattr(connection, "__obj__", connection)
+        if isinstance(smtp, smtplib.SMTP):  # a test's is none
+            Replies.of(smtp)
         if self and self.smtp_authentication != "login":
-            login(connection, smtp_user, smtp_password)  # a module's own way, such as OAuth
+            # a module's own way, such as OAuth
+            if self.env["mail.routing"]._is_active():
+                connection = OAuthLogin(connection)
+            login(connection, smtp_user, smtp_password)
             return
         if not can_be_sent(smtp_user, smtp_password):
             raise smtplib.SMTPException(
@@ -336,10 +351,13 @@ class IrMailServer(models.Model):
             # other addons read server and From here
             mail_server_id = delivery.server.id
             self._apply_route(message, delivery.route)
+        directly = sender is not self  # through a session of its own
+        alone = self.env["mail.lane"]._alone_at(mail_server_id) if directly else nullcontext()
         try:
-            result = super(IrMailServer, sender).send_email(
-                message, mail_server_id, *args, **kwargs
-            )
+            with alone:
+                result = super(IrMailServer, sender).send_email(
+                    message, mail_server_id, *args, **kwargs
+                )
         except MailDeliveryException as error:
             raise sender._failure(error, error.__context__, session, mail_server_id) from error
         swallowed = delivery and not result and delivery.progress.error
@@ -495,11 +513,14 @@ class IrMailServer(models.Model):
     def test_smtp_connection(self):
         """Test with the MAIL FROM that the next mail will have, and say what helps."""
         result = None
+        active = self.env["mail.routing"]._is_active()
         for server in self:
+            alone = self.env["mail.lane"]._alone_at(server.id) if active else nullcontext()
             try:
-                result = super(
-                    IrMailServer, server.with_context(mail_test_connection=True)
-                ).test_smtp_connection()
+                with alone:
+                    result = super(
+                        IrMailServer, server.with_context(mail_test_connection=True)
+                    ).test_smtp_connection()
             except UserError as error:
                 cure = self.env["mail.failure"]._cure(
                     error.__context__, str(error), server._routing_fact()

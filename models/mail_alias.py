@@ -109,10 +109,20 @@ class Asked:
 
 
 class Owners:
-    """The companies of the records that new aliases are made for, in the aliases' order."""
+    """The companies of the records that new aliases are made for, in the aliases' order.
 
-    def __init__(self, company_ids):
+    :param company_ids: False for a record without one
+    :param may_be: the ids of the companies whose domain an alias may have by what its own values
+        say; None: of any
+    """
+
+    def __init__(self, company_ids, may_be=None):
         self.company_ids = company_ids
+        self.may_be = may_be
+
+    def lets(self, company_id):
+        """Tell whether an alias may have the domain of a company."""
+        return self.may_be is None or company_id in self.may_be
 
     def take(self, count):
         """Give them once, where there are so many."""
@@ -249,6 +259,9 @@ class MailAlias(models.Model):
             is_default = "alias_domain_id" not in vals
             if is_default:
                 company = self.env["res.company"].browse(owner_id) or self._company_of(vals)
+                # native makes it as superuser, with values that a user gave
+                if isinstance(owners, Owners) and not owners.lets(company.id):
+                    company = self.env.company
                 vals["alias_domain_id"] = company.sudo().alias_domain_id.id
             if vals.get("alias_name"):
                 asked.append((vals, is_default))
@@ -464,7 +477,7 @@ class MailAlias(models.Model):
                         address=alias.alias_full_name,
                         company=domain.company_id.name,
                         owner=company.name,
-                        document=document.display_name or alias.alias_model_id.name,
+                        document=document.display_name if document else alias.alias_model_id.name,
                     )
                 )
 

@@ -175,6 +175,15 @@ class MailAliasDomain(models.Model):
             [("alias_domain_id", "in", self.ids)]
         )._check_reply_to_prefix()
 
+    def _check_may_read(self):
+        """Refuse a domain that the user may not see.
+
+        :raise AccessError: one of them is such
+        """
+        if self:
+            self.check_access_rights("read")
+            self.check_access_rule("read")
+
     @api.constrains("company_id", "reply_domain_id")
     def _check_reply_domain(self):
         answering = (

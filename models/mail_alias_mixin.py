@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-3.0-only
-from odoo import api, models
+from odoo import _, api, models
+from odoo.exceptions import AccessError, UserError
 
 from .mail_alias import OWNERS, Owners
 
@@ -25,16 +26,33 @@ class MailAliasMixin(models.AbstractModel):
         if not alias._may_have_domains():
             return super().create(vals_list)
         self._check_alias_domains(vals_list)
+        thread = self
+        if not self._may_write_aliases():
+            # that of any domain is the administrator's to say
+            context = self.env.context
+            if "default_alias_incoming_local" in context:
+                thread = self.with_context(
+                    {key: context[key] for key in context.keys() - {"default_alias_incoming_local"}}
+                )
+            vals_list = [
+                {name: vals[name] for name in vals.keys() - {"alias_incoming_local"}}
+                for vals in vals_list
+            ]
         vals_list = [self._without_default_of_form(vals) for vals in vals_list]
         companies = [
             self._company_of_new(vals).id for vals in vals_list if not vals.get("alias_id")
         ]
-        creating = self.with_context(**{OWNERS: Owners(companies)})
-        return super(MailAliasMixin, creating).create(vals_list).with_env(self.env)
+        may_be = None if self.env.su else self.env.user._get_company_ids()
+        creating = thread.with_context(**{OWNERS: Owners(companies, may_be)})
+        records = super(MailAliasMixin, creating).create(vals_list).with_env(self.env)
+        records._check_takes_no_answers()
+        return records
 
     def write(self, vals):
         """Take the alias along to the new company, where it was in the Email Domain of the old."""
         self._check_alias_domains([vals])
+        if "alias_domain_id" in vals and not self.env.su:
+            self.sudo().alias_domain_id.sudo(False)._check_may_read()
         follows = self.browse()
         if (
             "company_id" in vals
@@ -50,6 +68,8 @@ class MailAliasMixin(models.AbstractModel):
                 )
             )
         result = super().write(vals)
+        if not {"alias_name", "alias_domain_id", "alias_id"}.isdisjoint(vals):
+            self._check_takes_no_answers()
         for record in follows.sudo():
             domain = (record.company_id or self.env.company).alias_domain_id
             alias = record.alias_id
@@ -85,8 +105,38 @@ class MailAliasMixin(models.AbstractModel):
     @api.model
     def _check_alias_domains(self, vals_list):
         """Let nobody choose a domain that he may not see: native writes the alias as superuser."""
+        if self.env.su:
+            return
         ids = {vals["alias_domain_id"] for vals in vals_list if vals.get("alias_domain_id")}
-        if ids and not self.env.su:
-            domains = self.env["mail.alias.domain"].browse(ids)
-            domains.check_access_rights("read")
-            domains.check_access_rule("read")
+        self.env["mail.alias.domain"].browse(ids)._check_may_read()
+        if any(vals.get("alias_id") for vals in vals_list) and not self._may_write_aliases():
+            raise AccessError(_("An alias of another record cannot be given to this one."))
+
+    @api.model
+    def _may_write_aliases(self):
+        """Tell whether the user may write any alias, as an administrator may."""
+        return self.env.su or self.env["mail.alias"].check_access_rights(
+            "write", raise_exception=False
+        )
+
+    def _check_takes_no_answers(self):
+        """Let no alias that takes any domain have a name to which answers to others come.
+
+        An administrator may give one: Odoo's CRM comes with the alias ``info``.
+
+        :raise UserError: which domain's, and what helps
+        """
+        if self._may_write_aliases() or not self.env["mail.alias"]._may_have_domains():
+            return
+        facts = self.env["mail.routing"]._get_facts()
+        for alias in self.sudo().alias_id.filtered("alias_incoming_local"):
+            address = facts.answers_come_to(alias.alias_name or "")
+            if address:
+                raise UserError(
+                    _(
+                        "Answers come to %(address)s, and an alias without an Email Domain would"
+                        " take mail to it. Choose an Email Domain for %(name)s, or another name.",
+                        address=address,
+                        name=alias.alias_name,
+                    )
+                )

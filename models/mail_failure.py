@@ -8,7 +8,7 @@ from odoo.exceptions import UserError
 
 from odoo.addons.base.models.ir_mail_server import MailDeliveryException
 
-from ..routing import Server, is_restricted, recognise_refusal
+from ..routing import Server, is_restricted, recognise_refusal, without_cure
 from ..routing.retry import Fault
 from .delivery import Delivery
 
@@ -232,6 +232,7 @@ class MailFailure(models.AbstractModel):
                     login_address=login_address,
                     login=server.sender_address if readable else "",
                     policy=server.policy,
+                    oauth=server.oauth,
                     mail_from=mail_from,
                     translate=self.env["mail.routing"]._translate,
                 )
@@ -289,6 +290,17 @@ class MailFailure(models.AbstractModel):
             cure = self._cure(None, reason, server, mail_from, readable=False)
             cure = cure.replace(server.sender_address, "…") if server.sender_address else cure
         return cure
+
+    @api.model
+    def _without_cure(self, reason):
+        """Give a failure that was kept without what helps: the reader is told that in his language.
+
+        It was kept in the language of the mail's author.
+        """
+        for lang, _name in self.env["res.lang"].get_installed():
+            translate = self.env["mail.routing"].with_context(lang=lang)._translate
+            reason = without_cure(reason, translate)
+        return reason
 
     # ------------------------------------------------------------
     # Who helps

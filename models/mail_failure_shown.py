@@ -4,6 +4,8 @@
 from odoo import _, api, fields, models
 from odoo.exceptions import UserError
 
+from ..routing import Reason
+
 
 class MailFailureShown(models.AbstractModel):
     """A record that shows why mails failed, with the buttons that help.
@@ -22,6 +24,7 @@ class MailFailureShown(models.AbstractModel):
     is_sender_refused = fields.Boolean(compute="_compute_cures")
     can_be_retried = fields.Boolean(compute="_compute_cures")
     has_failed_server = fields.Boolean(compute="_compute_cures")
+    lacks_server = fields.Boolean(compute="_compute_cures")
 
     def _failed_mails(self):
         """Give the mails that failed, of all these records; those that are still there."""
@@ -31,9 +34,8 @@ class MailFailureShown(models.AbstractModel):
     @api.depends_context("uid")
     def _compute_cures(self):
         """Tell which buttons help; they are the administrator's alone."""
-        self.update(
-            {"is_sender_refused": False, "can_be_retried": False, "has_failed_server": False}
-        )
+        names = ("is_sender_refused", "can_be_retried", "has_failed_server", "lacks_server")
+        self.update(dict.fromkeys(names, False))
         if not self.env.user._is_system():
             return
         for record in self:
@@ -41,6 +43,7 @@ class MailFailureShown(models.AbstractModel):
             record.is_sender_refused = any(mails.mapped("is_sender_refused"))
             record.can_be_retried = bool(mails) and not record.is_sender_refused
             record.has_failed_server = any(mails.mapped("has_failed_server"))
+            record.lacks_server = any(mails.mapped("lacks_server"))
 
     def action_restrict_and_retry(self):
         """See :meth:`MailMail.action_restrict_and_retry`."""
@@ -54,6 +57,10 @@ class MailFailureShown(models.AbstractModel):
         """See :meth:`MailMail.action_open_failed_server`."""
         return self._failed_mails().action_open_failed_server()
 
+    def action_open_company(self):
+        """See :meth:`MailMail.action_open_company`."""
+        return self._failed_mails().action_open_company()
+
 
 class MailMail(models.Model):
     """Mails that failed: what an administrator does about them with one click."""
@@ -64,6 +71,47 @@ class MailMail(models.Model):
         compute="_compute_has_failed_server",
         help="The server that this mail failed at is known, and whoever reads may open it",
     )
+
+    lacks_server = fields.Boolean(
+        compute="_compute_lacks_server",
+        help="No server may send this mail: what helps is a setting of a company",
+    )
+
+    @api.depends("state", "failure_reason")
+    @api.depends_context("uid")
+    def _compute_lacks_server(self):
+        self.lacks_server = False
+        if not self.env.user._is_system():
+            return
+        for mail in self.filtered(lambda mail: mail.state == "exception"):
+            mail.lacks_server = bool(mail._company_without_server())
+
+    def _company_without_server(self):
+        """Give the company that no server may send for, where this mail failed for that.
+
+        The failure was kept as a sentence, in its author's language.
+        """
+        reason = self.failure_reason or ""
+        routing = self.env["mail.routing"]
+        named = [one for one in routing._get_facts().companies if one.name in reason]
+        for lang, _name in self.env["res.lang"].get_installed() if named else ():
+            for company in named:
+                for key in ("no_server", "no_server_unused"):
+                    kept = Reason(key, {"company": company.name})
+                    if routing.with_context(lang=lang)._sentence(kept) == reason:
+                        return self.env["res.company"].browse(company.id)
+        return self.env["res.company"]
+
+    def action_open_company(self):
+        """Open the company that no server may send for: the setting is on its page Email Routing.
+
+        :raises UserError: where none of the mails failed for that
+        """
+        for mail in self:
+            company = mail._company_without_server()
+            if company:
+                return self._open_form(company)
+        raise UserError(_("The mail failed for another reason by now."))
 
     @api.depends("state", "sent_server_id")
     @api.depends_context("uid")
@@ -87,7 +135,7 @@ class MailMail(models.Model):
             return done(_("None of these mails waits for a retry any more."), "info")
         failed._put_in_queue()
         message = _(
-            "%(mails)s mails are in the queue again. %(queue)s",
+            "Mails that are in the queue again: %(mails)s. %(queue)s",
             mails=len(failed),
             queue=self._told_of_queue(),
         )
@@ -101,37 +149,27 @@ class MailMail(models.Model):
         for mail in self:
             server = mail._failed_server()
             if server:
-                return {
-                    "type": "ir.actions.act_window",
-                    "name": server.name,
-                    "res_model": server._name,
-                    "res_id": server.id,
-                    "view_mode": "form",
-                    "views": [(False, "form")],
-                    "target": "current",
-                }
+                return self._open_form(server)
         raise UserError(
             _("The outgoing server of this mail is deleted, or belongs to another company.")
         )
 
+    @staticmethod
+    def _open_form(record):
+        return {
+            "type": "ir.actions.act_window",
+            "name": record.name,
+            "res_model": record._name,
+            "res_id": record.id,
+            "view_mode": "form",
+            "views": [(False, "form")],
+            "target": "current",
+        }
+
     def _put_in_queue(self):
         """Let the queue send these mails again; their envelopes are red no more."""
         self.mark_outgoing()
-        notifications = (
-            self.env["mail.notification"]
-            .sudo()
-            .search(
-                [
-                    ("notification_type", "=", "email"),
-                    ("mail_mail_id", "in", self.ids),
-                    ("notification_status", "=", "exception"),
-                ]
-            )
-        )
-        notifications.write(
-            {"notification_status": "ready", "failure_type": False, "failure_reason": False}
-        )
-        messages = notifications.mail_message_id.sudo(False)
+        messages = self._notifications_wait().mail_message_id.sudo(False)
         messages.filtered(
             lambda message: message.is_thread_message()
         )._notify_message_notification_update()

@@ -5,6 +5,7 @@ import logging
 import random
 import threading
 import time
+import weakref
 from datetime import datetime, timedelta
 
 import psycopg2
@@ -27,6 +28,9 @@ CONFIG_SERVER = 0
 SLICE = 10
 #: seconds that a lane waits for an answer of a server that is not known to be slow
 IMPATIENCE = 5
+#: seconds that a message sent directly waits for the session of others at its server to end: a lane
+#: gives way before
+_WAIT_FOR_SESSION = SLICE + IMPATIENCE
 #: how many mails are sorted at a time
 _SORTED_AT_ONCE = 1000
 #: seconds that a lane sorts before it sends
@@ -67,6 +71,23 @@ _NEXT_SERVER = f"""
      ORDER BY turn_at NULLS FIRST, server_id LIMIT 1
 """
 
+#: mails whose server could not be had for the hours of General Settings, and pauses
+_OVERDUE = """
+    m.lane_server_id = l.server_id AND m.state = 'outgoing'
+    AND GREATEST(m.waiting_since, l.failing_since) <= %s
+"""
+_OVERDUE_SERVER = f"""
+    SELECT server_id FROM mail_lane l
+     WHERE paused_until > %s AND failing_since <= %s AND server_id != ALL(%s)
+       AND (server_id = 0 OR EXISTS (SELECT 1 FROM ir_mail_server s WHERE s.id = server_id))
+       AND EXISTS (SELECT 1 FROM mail_mail m WHERE {_OVERDUE})
+     LIMIT 1
+"""
+_OVERDUE_MAILS = f"""
+    SELECT m.id FROM mail_lane l JOIN mail_mail m ON {_OVERDUE}
+     WHERE l.server_id = %s ORDER BY m.id LIMIT %s
+"""
+
 
 #: which scheduled action this thread is running, in ``cron_id``
 _own = threading.local()
@@ -103,6 +124,10 @@ class Turn:
         self.known = set()
         self.has_written = False
         self._read()
+        if self.is_own:
+            # whatever keeps it from being released: the lock ends with the connection
+            self._hang_up = weakref.finalize(self, cr._cnx.close)
+            self._hang_up.atexit = False
 
     def _read(self):
         now = self.lanes._now()
@@ -276,6 +301,8 @@ class Turn:
 
     def release(self):
         """Let others have their turn."""
+        if self.is_own:
+            self._hang_up.detach()
         if self.cr.closed:
             return
         try:
@@ -431,14 +458,8 @@ class MailLane(models.Model):
             return kept[server_id], False
         # as superuser, whoever sends
         lanes = self.sudo()
-        cr = self.env.cr
-        if self._commits():
-            cr = self.env.registry.cursor()
-            # each statement for itself, which sees what others have committed by then; the next
-            # one who gets the connection from the pool has Odoo's isolation again
-            cr._cnx.autocommit = True
-            # a lock that this very thread holds would be waited for for ever
-            cr.execute("SET lock_timeout = '2s'")
+        # a lock that this very thread holds would be waited for for ever
+        cr = self._own_cursor(2) if self._commits() else self.env.cr
         try:
             cr.execute("SELECT pg_try_advisory_lock(%s, %s)", [_SESSION_AT, server_id])
             if cr.fetchone()[0]:
@@ -454,6 +475,67 @@ class MailLane(models.Model):
         return None, False
 
     @api.model
+    def _own_cursor(self, lock_timeout):
+        """Give a cursor of its own, in which each statement is committed.
+
+        It sees what others have committed by then. The next one who gets the connection from the
+        pool has Odoo's settings again.
+
+        :param lock_timeout: seconds that a statement waits for a lock
+        """
+        cr = self.env.registry.cursor()
+        cr._cnx.autocommit = True
+        cr.execute("SELECT set_config('lock_timeout', %s, false)", [f"{lock_timeout}s"])
+        return cr
+
+    @api.model
+    @contextlib.contextmanager
+    def _alone_at(self, server_id):
+        """Have the one session at a server, for a message that is sent directly, or for a test.
+
+        Whoever sends so cannot be told to come again: where others are still at it after some
+        seconds, there are two sessions at one time. Pauses and limits do not count.
+
+        :param server_id: its id; None: the server of the configuration file
+        """
+        server_id = server_id or CONFIG_SERVER
+        present = self.env.context.get("mail_turn")
+        has_turn = isinstance(present, Turn) and present.server_id == server_id
+        if (
+            has_turn
+            or server_id in getattr(self.env.transaction, "mail_turns", ())
+            or not self._commits()
+        ):
+            yield
+            return
+        with contextlib.closing(self._own_cursor(_WAIT_FOR_SESSION)) as cr:
+            is_alone = self._waited_for(cr, server_id)
+            try:
+                yield
+            finally:
+                try:
+                    if is_alone:
+                        cr.execute("SELECT pg_advisory_unlock(%s, %s)", [_SESSION_AT, server_id])
+                except psycopg2.Error:
+                    # the message has left: only the connection is lost, and its lock with it
+                    _logger.warning("The session at server %s ends with its connection", server_id)
+                    cr._cnx.close()
+
+    @api.model
+    def _waited_for(self, cr, server_id):
+        """Wait until nobody else has a session at a server, and keep others from one.
+
+        :return: whether others have ended theirs in time
+        """
+        query = "SELECT pg_advisory_lock(%s, %s)"
+        try:
+            cr.execute(query, [_SESSION_AT, server_id], log_exceptions=False)
+        except psycopg2.errors.LockNotAvailable:
+            _logger.info("Others are still at server %s: a second session begins", server_id)
+            return False
+        return True
+
+    @api.model
     def _keep_to_the_end(self, turn):
         """Keep a turn until this transaction is committed or rolled back."""
         transaction, cr = self.env.transaction, self.env.cr
@@ -465,7 +547,8 @@ class MailLane(models.Model):
             if transaction.mail_turns.pop(turn.server_id, None):
                 turn.release()
 
-        cr.postcommit.add(end)
+        # the first one: should another one fail, those behind it are never called
+        cr.postcommit._funcs.appendleft(end)
         cr.postrollback.add(end)
 
     @api.model
@@ -578,36 +661,43 @@ class MailLane(models.Model):
 
     @api.model
     def _is_stuck(self):
-        """Tell whether a server, or a mail, has been failing for so long that somebody must see."""
-        servers, mails = self._stuck()
-        return bool(servers or mails)
+        """Tell whether a server, or a mail, has been failing for so long that he must see it."""
+        return any(self._stuck())
 
     @api.model
     def _stuck(self):
         """Give what has been failing for :data:`STUCK`, and still is.
 
-        :return: (ids of servers, number of mails that were put off one by one)
+        Nobody is told of servers of companies that he does not work in.
+
+        :return: (ids of servers, ids of mails that were put off one by one)
         """
         since = self._now() - STUCK
         self.env["mail.mail"].flush_model(["failing_since", "next_try", "state"])
+        self.env["ir.mail_server"].flush_model(["company_id"])
+        whose = "(%(all)s OR s.company_id IS NULL OR s.company_id = ANY(%(companies)s))"
+        companies = self.env.user.company_ids
+        values = {"since": since, "all": self.env.su, "companies": companies.ids}
         self.env.cr.execute(
-            """
-            SELECT server_id FROM mail_lane l WHERE failing_since < %s AND EXISTS (
+            f"""
+            SELECT l.server_id FROM mail_lane l LEFT JOIN ir_mail_server s ON s.id = l.server_id
+             WHERE l.failing_since < %(since)s AND {whose} AND EXISTS (
                 SELECT 1 FROM mail_mail m
                  WHERE m.lane_server_id = l.server_id AND m.state = 'outgoing'
             )
             """,
-            [since],
+            values,
         )
         servers = [server_id for (server_id,) in self.env.cr.fetchall()]
         self.env.cr.execute(
-            """
-            SELECT count(*) FROM mail_mail
-             WHERE state = 'outgoing' AND next_try IS NOT NULL AND failing_since < %s
+            f"""
+            SELECT m.id FROM mail_mail m LEFT JOIN ir_mail_server s ON s.id = m.lane_server_id
+             WHERE m.state = 'outgoing' AND m.next_try IS NOT NULL
+               AND m.failing_since < %(since)s AND {whose}
             """,
-            [since],
+            values,
         )
-        return servers, self.env.cr.fetchone()[0]
+        return servers, [mail_id for (mail_id,) in self.env.cr.fetchall()]
 
     # ------------------------------------------------------------
     # Lanes
@@ -638,6 +728,12 @@ class MailLane(models.Model):
         self._sort(deadline)
         tried = []
         while deadline is None or time.monotonic() < deadline:
+            server_id = self._overdue_server(tried)
+            if server_id is None:
+                break
+            if not self._serve(server_id, deadline):
+                tried.append(server_id)
+        while deadline is None or time.monotonic() < deadline:
             server_id = self._next_server(tried)
             if server_id is None:
                 if not self._sort(deadline):
@@ -657,7 +753,12 @@ class MailLane(models.Model):
         """
         try:
             with self._turn(server_id) as turn:
-                return bool(turn and not turn.is_paused() and self._work(turn, deadline))
+                if not turn:
+                    return False
+                turn.deadline = deadline
+                if turn.is_paused():
+                    return self.env["mail.mail"]._give_up(turn)
+                return self._work(turn)
         except MemoryError:
             raise
         except Exception:
@@ -668,12 +769,11 @@ class MailLane(models.Model):
             return False
 
     @api.model
-    def _work(self, turn, deadline):
+    def _work(self, turn):
         """Send mails of a server in its turn.
 
         :return: whether one is out of the way
         """
-        turn.deadline = deadline
         mails = self.env["mail.mail"].browse(self._due(turn.server_id))
         if not mails:
             return False
@@ -702,6 +802,29 @@ class MailLane(models.Model):
         found = self.env.cr.fetchone()
         self.env.cr.commit()  # what comes next is to be seen # pylint: disable=invalid-commit
         return found and found[0]
+
+    @api.model
+    def _overdue_server(self, tried):
+        """Give the id of a server that pauses and has mail whose time is over, None without one.
+
+        :param tried: ids of those not to be given
+        """
+        hours = self._retry_hours()
+        if not hours:
+            return None
+        now = self._now()
+        last = now - timedelta(hours=hours)
+        self.env.cr.execute(_OVERDUE_SERVER, [now, last, tried, last])
+        found = self.env.cr.fetchone()
+        return found and found[0]
+
+    @api.model
+    def _overdue_mails(self, server_id, limit):
+        """Give the ids of mails of a server whose time is over."""
+        last = self._now() - timedelta(hours=self._retry_hours())
+        self.env["mail.mail"].flush_model(["state"])
+        self.env.cr.execute(_OVERDUE_MAILS, [last, server_id, limit])
+        return [mail_id for (mail_id,) in self.env.cr.fetchall()]
 
     @api.model
     def _recover_all(self):
@@ -842,7 +965,11 @@ class MailLane(models.Model):
         :param is_sorted: what has no server yet cannot be given one now
         """
         unsorted = bool(self._unsorted())
-        if self._next_server(tried) is not None or (unsorted and not is_sorted):
+        if (
+            self._next_server(tried) is not None
+            or self._overdue_server(tried) is not None
+            or (unsorted and not is_sorted)
+        ):
             self._wake()
         else:
             # what could not be sorted would fail again at once

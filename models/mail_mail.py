@@ -103,8 +103,8 @@ class MailMail(models.Model):
         servers.sender_policy = "login"
         refused._put_in_queue()
         message = _(
-            "%(servers)s now lets only its login send. %(mails)s mails are in the queue again."
-            " %(queue)s",
+            "%(servers)s now lets only its login send. Mails that are in the queue again:"
+            " %(mails)s. %(queue)s",
             servers=", ".join(servers.mapped("name")),
             mails=len(refused),
             queue=self._told_of_queue(),
@@ -123,6 +123,7 @@ class MailMail(models.Model):
             return super(MailMail, mails).send(
                 auto_commit=auto_commit, raise_exception=raise_exception
             )
+        self.check_access_rights("read")  # before any server is asked: anybody may call it
         if auto_commit:
             groups = self._groups_of_queue()
         else:
@@ -276,6 +277,11 @@ class MailMail(models.Model):
         )
 
     def write(self, vals):
+        is_sent = "message_id" in vals and self._delivery()
+        if is_sent and all(mail.message_id == vals["message_id"] for mail in self):
+            # native writes what it has read: for the message that would be two statements a mail,
+            # and a conflict with whoever writes it at the same time
+            vals = {name: value for name, value in vals.items() if name != "message_id"}
         reason = vals.get("failure_reason")
         if isinstance(reason, Exception) and not isinstance(reason, ExplainedDeliveryException):
             delivery = self._delivery()
@@ -386,20 +392,24 @@ class MailMail(models.Model):
     def _put_back(self):
         """Undo what native writes before it sends: the mail was not tried."""
         self.write({"state": "outgoing", "failure_reason": False})
-        notifications = (
-            self.env["mail.notification"]
-            .sudo()
-            .search(
-                [
-                    ("notification_type", "=", "email"),
-                    ("mail_mail_id", "in", self.ids),
-                    ("notification_status", "=", "exception"),
-                ]
-            )
-        )
+        self._notifications_wait()
+
+    def _notifications_wait(self):
+        """Let the notifications of these mails that have failed wait again.
+
+        :return: those notifications
+        """
+        domain = [
+            ("notification_type", "=", "email"),
+            ("mail_mail_id", "in", self.ids),
+            ("notification_status", "=", "exception"),
+        ]
+        # sudo: any recipient's
+        notifications = self.env["mail.notification"].sudo().search(domain)
         notifications.write(
             {"notification_status": "ready", "failure_type": False, "failure_reason": False}
         )
+        return notifications
 
     # ------------------------------------------------------------
     # Others at work at the same time

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: LGPL-3.0-only
-from datetime import timedelta
+from functools import partial
 
 from odoo import _, api, fields, models
 from odoo.tools import create_index, format_datetime, format_time
 
 from ..routing.retry import judge, next_try
-from .mail_failure import ExplainedDeliveryException, fault_of, words_of
+from .mail_failure import ExplainedDeliveryException, fault_of
 from .mail_lane import CONFIG_SERVER, ORDINARY, URGENT, Turn
 
+#: how many mails are given up at a time
+_GIVEN_UP_AT_ONCE = 1000
 #: so often a mail keeps its place before the others when the server refuses everything; after that
 #: it may be this mail that the server refuses, and the others go first
 IN_ORDER = 3
@@ -132,6 +134,7 @@ class MailMail(models.Model):
         """Let Odoo's own Email Queue Manager work as a lane does."""
         if not self.env["mail.routing"]._is_active():
             return super().process_email_queue(ids=ids)
+        self.check_access_rights("read")  # before any server is asked: anybody may call it
         lanes = self.env["mail.lane"]
         if lanes._commits() and not ids and "filters" not in self.env.context:
             return lanes._run_manager()
@@ -242,7 +245,7 @@ class MailMail(models.Model):
             fault = fault_of(error.__cause__ or error, "connect")
             if self._pause_server(fault) and not raise_exception:
                 delivery.put_off = True
-                self._give_up(words_of(error.__cause__ or error))
+                self._give_up(turn)
                 return
         else:
             delivery.connect = lambda: session
@@ -344,30 +347,41 @@ class MailMail(models.Model):
         elif not delivery.progress.handed_over:
             turn.know(self.id)
 
-    def _give_up(self, words):
+    @api.model
+    def _give_up(self, turn):
         """Fail the mails of a server that could not be had for the hours of General Settings.
 
-        :param words: the last reply
+        What a lane has no time for is the next one's, see ``mail.lane._overdue_server``.
+
+        :param turn: the server's; it pauses because of its last reply
+        :return: whether there were any
         """
-        delivery = self._delivery()
-        turn, lanes = delivery.turn, self.env["mail.lane"]
-        hours = lanes._retry_hours()
-        self.env.cr.execute(
-            """
-            SELECT id FROM mail_mail
-             WHERE lane_server_id = %s AND state = 'outgoing'
-               AND GREATEST(waiting_since, %s) <= %s
-             ORDER BY id LIMIT 1000
-            """,
-            [turn.server_id, turn.failing_since, lanes._now() - timedelta(hours=hours)],
-        )
-        mails = self.browse([mail_id for (mail_id,) in self.env.cr.fetchall()])
-        if not mails:
-            return
-        mails = mails.with_context(lang=mails._authors_language())
-        reason = mails.env["mail.failure"]._given_up(delivery.server, hours, words)
-        mails.write({"state": "exception", "failure_reason": reason, "failure_type": "mail_smtp"})
-        mails._postprocess_sent_message(
+        lanes = self.env["mail.lane"]
+        found = False
+        while mail_ids := lanes._overdue_mails(turn.server_id, _GIVEN_UP_AT_ONCE):
+            found = True
+            mails = self.browse(mail_ids)
+            mails = mails.with_context(lang=mails._authors_language())
+            fail = partial(mails._fail_given_up, turn)
+            if turn.deadline is None:
+                fail()
+            else:
+                mails._persistently(fail)
+                if turn.is_over():
+                    break
+        return found
+
+    def _fail_given_up(self, turn):
+        """Fail these mails with the last reply of their server."""
+        servers = self.env["ir.mail_server"]
+        if turn.server_id:
+            server = servers._server_fact(turn.server_id)
+        else:
+            server = self.env["mail.routing"]._get_facts().config_server
+        hours = self.env["mail.lane"]._retry_hours()
+        reason = self.env["mail.failure"]._given_up(server, hours, turn.pause_reason)
+        self.write({"state": "exception", "failure_reason": reason, "failure_type": "mail_smtp"})
+        self._postprocess_sent_message(
             success_pids=[], failure_reason=reason, failure_type="mail_smtp"
         )
 

@@ -33,6 +33,16 @@ class MailNotification(models.Model):
         for one, company in companies.items():
             one.failure_contact = sentences[company]
 
+    def _mail(self):
+        """Give the mails of these notifications, as superuser, where they are their messages'.
+
+        Any user may make a notification, and name somebody else's mail in it.
+        """
+        # sudo: whoever reads the message may know; the mail itself is not his to read
+        return self.sudo().mail_mail_id.filtered(
+            lambda mail: mail.mail_message_id in self.sudo().mail_message_id
+        )
+
     def format_failure_reason(self):
         """Say why in the provider's words, what helps in the reader's language, and whom to ask.
 
@@ -40,11 +50,13 @@ class MailNotification(models.Model):
         """
         self.ensure_one()
         told = super().format_failure_reason()
-        # where nothing is set, native keeps the words on the mail only. sudo: as the notification
-        reason = self.failure_reason or self.sudo().mail_mail_id.failure_reason or ""
+        # where nothing is set, native keeps the words on the mail only
+        reason = self.failure_reason or self._mail().failure_reason or ""
         reason = reason.strip()
         if reason and reason not in told:
             told = f"{told}:\n{reason}"
+        if self.failure_help:  # it is in the reader's language, what was kept in the author's
+            told = self.env["mail.failure"]._without_cure(told)
         return "\n".join(filter(None, (told, self.failure_help, self.failure_contact)))
 
     def _notification_format(self):
@@ -57,12 +69,9 @@ class MailNotification(models.Model):
             )
         )
         if ready and self.env.user._is_internal():
-            # sudo: whoever reads the message may know; the mail itself is not his to read
-            mails = ready.sudo().mail_mail_id
-            told = mails._waiting_sentences()
-            mail_of = {
-                notification.id: notification.mail_mail_id.id for notification in ready.sudo()
-            }
+            mail_of = {notification.id: notification._mail().id for notification in ready}
+            told = self.env["mail.mail"].browse(filter(None, mail_of.values()))
+            told = told._waiting_sentences()
             for row in rows if told else ():
                 if row["id"] in mail_of:
                     row["waiting_reason"] = told.get(mail_of[row["id"]], False)

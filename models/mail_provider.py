@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: LGPL-3.0-only
+import dataclasses
+
 from odoo import _, api, fields, models
 
 from ..discovery import Preset
+from ..routing import provider_at
 
 #: Domains in which everybody can have a mailbox, of whatever provider: nobody's own
 PUBLIC_DOMAINS = frozenset(
@@ -114,11 +117,15 @@ class MailProvider(models.Model):
         """Give what the search for an address's provider may know of this one."""
         self.ensure_one()
         hosts = {self.smtp_host, self.imap_host, self.pop_host} - {False, ""}
-        return Preset(
-            self.id,
-            smtp_host=self.smtp_host or "",
-            hosts=frozenset(host.lower() for host in hosts),
-            domains=frozenset(self._public_domains()),
+        preset = Preset(
+            self.id, hosts={host.lower() for host in hosts}, domains=self._public_domains()
+        )
+        known = provider_at(self.smtp_host or "")
+        if not known or known.smtp_host != self.smtp_host:
+            return preset
+        # an MX record is no proof, as mail may be forwarded elsewhere: it makes an offer
+        return dataclasses.replace(
+            preset, domains=preset.domains | set(known.domains), has_mx=known.has_mx
         )
 
     def _is_public(self, domain):

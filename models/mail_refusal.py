@@ -46,7 +46,7 @@ class MailMail(models.Model):
         refusals = self.sudo().search(
             [
                 ("email_to", "=", address),
-                ("headers", "like", REFUSAL_HEADER),
+                ("headers", "like", self.env["mail.thread"]._refusal_mark(address)),
                 ("create_date", ">", fields.Datetime.now() - datetime.timedelta(minutes=minutes)),
             ]
         )

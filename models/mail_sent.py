@@ -157,6 +157,7 @@ class MailSent(models.Model):
                     AND NOT EXISTS (
                         SELECT 1 FROM mail_notification n
                         WHERE n.mail_mail_id = x.id AND n.notification_type = 'email'
+                            AND n.mail_message_id = x.mail_message_id
                     )
             )
             """
@@ -207,7 +208,9 @@ class MailSent(models.Model):
             mail.failure_help = cure
 
     def _failed_mails(self):
-        return self.mail_id.exists().filtered(lambda mail: mail.state == "exception")
+        mails = self.mail_id.exists().filtered(lambda mail: mail.state == "exception")
+        # a notification may name any mail
+        return mails.filtered(lambda mail: mail.mail_message_id in self.message_id)
 
     def onchange(self, values, field_name, field_onchange):
         """Nobody fills in this list; Odoo would name any record in it, whoever asks."""

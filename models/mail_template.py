@@ -1,9 +1,33 @@
 # SPDX-License-Identifier: LGPL-3.0-only
-from odoo import models
+from odoo import _, api, models
+from odoo.exceptions import AccessError
 
 
 class MailTemplate(models.Model):
     _inherit = "mail.template"
+
+    @api.model_create_multi
+    def create(self, vals_list):
+        """Let nobody name a server of a company that he does not work in: see :meth:`write`."""
+        self._check_servers(vals_list)
+        return super().create(vals_list)
+
+    def write(self, vals):
+        """Let nobody name a server of a company that he does not work in.
+
+        Whoever sends a template's mail does so as superuser.
+        """
+        self._check_servers([vals])
+        return super().write(vals)
+
+    def _check_servers(self, vals_list):
+        if self.env.su or not any(vals.get("mail_server_id") for vals in vals_list):
+            return
+        for vals in vals_list:
+            if vals != self.env["mail.message"]._as_user_may_say(vals):
+                raise AccessError(
+                    _("The outgoing server belongs to a company that you do not work in.")
+                )
 
     def send_mail(self, res_id, *args, **kwargs):
         """Let nobody say whose a mail is: native makes it as superuser, of whatever it is given.

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from odoo import _, api, models
 from odoo.exceptions import UserError
 from odoo.service.model import PG_CONCURRENCY_ERRORS_TO_RETRY
-from odoo.tools import email_normalize, email_split, mail_header_msgid_re
+from odoo.tools import email_normalize, email_split, hmac, mail_header_msgid_re
 
 from ..routing import (
     ascii_address,
@@ -59,6 +59,7 @@ class MailThread(models.AbstractModel):
             if not self and kwargs.get("model") in self.env and kwargs.get("res_id"):
                 records = self.env[kwargs["model"]].browse(kwargs["res_id"])
             if len(records) <= 1:
+                records = records._that_may_be_answered()
                 author_id, email_from = self._message_compute_author(
                     kwargs.get("author_id"), kwargs.get("email_from"), raise_on_email=False
                 )
@@ -72,6 +73,18 @@ class MailThread(models.AbstractModel):
                     }
                 )
         return super().message_notify(**kwargs)
+
+    def _that_may_be_answered(self):
+        """Give these documents where the user may read them: Reply-To tells name and address.
+
+        Which companies are ticked in the switcher does not matter.
+        """
+        if self.env.su or not self:
+            return self
+        records = self.with_context(allowed_company_ids=self.env.user.company_ids.ids)
+        if not records.check_access_rights("read", raise_exception=False):
+            return self.browse()
+        return records._filter_access_rules("read").with_env(self.env)
 
     # ------------------------------------------------------------
     # Incoming mail
@@ -127,7 +140,8 @@ class MailThread(models.AbstractModel):
         if not routing._is_active():
             return super().message_route(message, message_dict, model, *args, **kwargs)
         facts = routing._get_facts()
-        if message[REFUSAL_HEADER] == self._refusal_mark():
+        given = message[REFUSAL_HEADER]
+        if given and given == self._refusal_mark(email_normalize(message_dict.get("to") or "")):
             _logger.info("Ignored a refusal of our own, %s", message_dict.get("message_id"))
             return []
         thread = self._in_company(self._company_of_message(message, message_dict))
@@ -538,8 +552,13 @@ class MailThread(models.AbstractModel):
         return True
 
     @api.model
-    def _refusal_mark(self):
-        return self.env["ir.config_parameter"].sudo().get_param("database.uuid")
+    def _refusal_mark(self, address):
+        """Give what marks a refusal of this database's to an address: nobody else can write it.
+
+        Nor does it tell anything of the database.
+        """
+        # sudo: it is made with the database's secret
+        return hmac(self.env(su=True), "mail_company_routing.refusal", address)
 
     @api.model
     def _routing_create_bounce_email(self, email_from, body_html, message, **mail_values):
@@ -575,7 +594,7 @@ class MailThread(models.AbstractModel):
             if "reply_to" in mail_values:
                 mail_values["reply_to"] = thread.env.company.email
         mail_values.update(email_to=address, auto_delete=False)  # kept to be counted
-        marks = {"Auto-Submitted": "auto-replied", REFUSAL_HEADER: self._refusal_mark()}
+        marks = {"Auto-Submitted": "auto-replied", REFUSAL_HEADER: self._refusal_mark(address)}
         mail_values.setdefault("headers", repr(marks))
         return super(MailThread, thread)._routing_create_bounce_email(
             email_from, body_html, message, **mail_values

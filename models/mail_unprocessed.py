@@ -324,14 +324,15 @@ class MailUnprocessed(models.Model):
                 name=records[0].display_name,
             )
         elif not failed:
-            message = _("%s mails were processed.", count)
+            message = _("Mails that were processed: %s.", count)
         elif len(failed) == 1 and not count:
             # the first sentence says why; form and list have all of it
             why = re.split(r"(?<=\.)\s|(?<=。)", failed.reason_line, maxsplit=1)[0]
             message = _("Still not processed: %s", why)
         else:
             message = _(
-                "%(done)s mails were processed, %(failed)s were not: see their reason.",
+                "Mails that were processed: %(done)s. Those that were not: %(failed)s; see their"
+                " reason.",
                 done=count,
                 failed=len(failed),
             )

@@ -51,5 +51,8 @@ MODULES = {
     ),
 }
 
+#: what servers that log in by OAuth have as authentication
+OAUTH_KINDS = frozenset(module.kind for module in MODULES.values())
+
 #: the paths that providers lead back to
 CONFIRMED = frozenset(module.confirm for module in MODULES.values())

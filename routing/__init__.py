@@ -48,7 +48,7 @@ from .incoming import (
     read_incoming,
 )
 from .reasons import Reason
-from .refusals import Refusal, recognise_refusal
+from .refusals import Refusal, recognise_refusal, without_cure
 from .reports import (
     Clues,
     has_null_return_path,
@@ -114,6 +114,7 @@ __all__ = [
     "read_mx",
     "read_records",
     "recognise_refusal",
+    "without_cure",
     "recognise_report",
     "unicode_domain",
 ]

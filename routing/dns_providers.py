@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: LGPL-3.0-only
-"""What the records of a domain say when a known provider sends its mail.
+"""How DNS shows a known provider: in the records of a domain that sends by it, or receives there.
 
-Only what was confirmed is here; ``docs/deliverability.md`` says where it was seen. A provider that
-has changed meanwhile costs at most a finding: nothing here decides how a mail leaves.
+Only what was confirmed is here; ``docs/deliverability.md`` and ``docs/providers.md`` say where it
+was seen. A provider that has changed meanwhile costs a finding of the check-up, or an offer in Set
+Up a Mailbox: nothing here decides how a mail leaves.
 """
 
 import re
@@ -33,7 +34,9 @@ class DnsProvider:
     """A provider, as DNS knows it.
 
     :param name: in English
+    :param smtp_host: the one by which its customers send
     :param hosts: what its SMTP, IMAP and POP hosts end in
+    :param domains: in which everybody can have a mailbox there
     :param spf: the names under which its sending hosts are listed; the first is what to include
     :param spf_all: how the provider ends the record
     :param mx: matches the names of the hosts that take its customers' mail
@@ -43,7 +46,9 @@ class DnsProvider:
     """
 
     name: str
+    smtp_host: str
     hosts: tuple[str, ...]
+    domains: tuple[str, ...] = ()
     spf: tuple[str, ...] = ()
     spf_all: str = "~all"
     mx: str = ""
@@ -59,6 +64,7 @@ class DnsProvider:
 PROVIDERS = (
     DnsProvider(
         _("Tencent Exmail"),
+        smtp_host="smtp.exmail.qq.com",
         hosts=("exmail.qq.com",),
         spf=("spf.mail.qq.com",),
         mx=r"mxbiz\d\.qq\.com",
@@ -66,6 +72,7 @@ PROVIDERS = (
     ),
     DnsProvider(
         _("NetEase Enterprise Mail"),
+        smtp_host="smtp.qiye.163.com",
         hosts=("qiye.163.com",),
         spf=("spf.163.com", "spf.qiye.163.com"),
         spf_all="-all",
@@ -73,14 +80,17 @@ PROVIDERS = (
     ),
     DnsProvider(
         _("Aliyun Enterprise Mail"),
+        smtp_host="smtp.qiye.aliyun.com",
         hosts=("qiye.aliyun.com",),
         spf=("spf.qiye.aliyun.com", "spf.em.dingtalk.com"),
         spf_all="-all",
-        mx=r"mx\d\.qiye\.aliyun\.com|mx[nw]\.mxhichina\.com",
+        mx=r"mx\d?\.qiye\.aliyun\.com|mx[nw]\.mxhichina\.com",
     ),
     DnsProvider(
         _("Office 365"),
+        smtp_host="smtp.office365.com",
         hosts=("office365.com", "smtp.outlook.com", "imap.outlook.com"),
+        domains=("outlook.com", "hotmail.com", "live.com", "msn.com"),
         spf=("spf.protection.outlook.com",),
         spf_all="-all",
         mx=r".+\.mail\.protection\.outlook\.com|.+\.mx\.microsoft",
@@ -89,7 +99,9 @@ PROVIDERS = (
     ),
     DnsProvider(
         _("Gmail"),
+        smtp_host="smtp.gmail.com",
         hosts=("gmail.com", "smtp-relay.gmail.com"),
+        domains=("gmail.com", "googlemail.com"),
         spf=("_spf.google.com",),
         mx=r"(.+\.)?(google|googlemail)\.com",
         selectors=(Selector("google", chosen=True),),
@@ -97,7 +109,9 @@ PROVIDERS = (
     ),
     DnsProvider(
         _("Zoho"),
+        smtp_host="smtp.zoho.com",
         hosts=("smtp.zoho.com", "smtppro.zoho.com", "imap.zoho.com", "imappro.zoho.com"),
+        domains=("zoho.com",),
         spf=("zohomail.com", "zoho.com"),
         mx=r"mx\d?\.zoho\.com",
         selectors=(Selector("zmail", chosen=True),),
@@ -105,7 +119,9 @@ PROVIDERS = (
     ),
     DnsProvider(
         _("Yandex"),
+        smtp_host="smtp.yandex.com",
         hosts=("yandex.com", "yandex.ru"),
+        domains=("yandex.com", "yandex.ru"),
         spf=("_spf.yandex.net",),
         mx=r"mx\.yandex\.(net|ru)",
         selectors=(Selector("mail"),),

@@ -67,7 +67,8 @@ class Server:
     """An outgoing server. ``id`` is None for the one of the configuration file.
 
     ``policy`` is ``default``, ``login`` or ``any``; ``sender_address`` the login address, ``""``
-    without one; ``from_filter`` an address, a domain or ``""``: any sender.
+    without one; ``from_filter`` an address, a domain or ``""``: any sender; ``oauth`` whether it
+    logs in by OAuth.
     """
 
     id: int | None
@@ -77,6 +78,7 @@ class Server:
     sender_address: str = ""
     has_username: bool = False
     from_filter: str = ""
+    oauth: bool = False
 
 
 @dataclass(frozen=True)
@@ -380,6 +382,15 @@ class Facts:
         if domain is None and name != self.settings.catchall_domain:
             return False
         return bool(name) and self.has_catch_all(domain)
+
+    def answers_come_to(self, local_part: str) -> str:
+        """Give an address with this local part to which answers or delivery reports come.
+
+        :return: the address, ``""`` where there is none
+        """
+        taken = sorted(self.reply_addresses | self.bounce_addresses)
+        prefix = f"{local_part.lower()}@"
+        return next((address for address in taken if address.startswith(prefix)), "")
 
     def owner_of(self, name: str) -> Company | None:
         """Give the one company that a domain belongs to.

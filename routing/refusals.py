@@ -46,6 +46,11 @@ CURES = {
         " providers ask for an authorization code or an app password instead of the one of their"
         " web mail."
     ),
+    "login_oauth": _(
+        "The server %(server)s refused the login by OAuth. Connect its account again, on the form"
+        " of the outgoing mail server; at Microsoft, the mailbox must also be allowed"
+        " Authenticated SMTP."
+    ),
     "quota": _(
         "%(server)s accepts no more mails or logins for now: the provider's sending limit is"
         " reached. Wait, then retry; or ask the provider for a higher limit."
@@ -71,6 +76,7 @@ class Refusal:
         login_address: str = "",
         login: str = "",
         policy: str = "",
+        oauth: bool = False,
         mail_from: str | None = None,
         translate=lambda text: text,
     ) -> str:
@@ -80,6 +86,7 @@ class Refusal:
         :param login_address: of a restricted server: that setting is on already
         :param login: what the server logs in as, where the reader may know it
         :param policy: the server's Sender Policy
+        :param oauth: whether the server logs in by OAuth, with no password
         :param mail_from: the envelope sender that was refused, where it is known
         :param translate: takes the English sentence, gives the reader's
         """
@@ -89,6 +96,8 @@ class Refusal:
             kind = "sender_since" if since else "sender_restricted"
         elif kind == "sender" and policy == "any":
             kind = "sender_any"
+        elif kind == "login" and oauth:
+            kind = "login_oauth"
         elif kind == "login" and login:
             kind = "login_same" if server == login else "login_of"
         return translate(CURES[kind]) % {
@@ -123,12 +132,26 @@ _KNOWN = [
             "",
         ),
         (550, r"from domain must match authenticated domain", "sender", ""),
+        # RFC 4954 6; Office 365: a login whose refusal nobody read (see OAuthLogin)
+        (530, r"authentication required|client (was )?not authenticated", "login", ""),
         (550, r"daily sending quota exceeded", "quota", "Gmail"),
         (None, r"too many login attempts", "quota", "Gmail"),
         (451, r"\bmi:(dmc|sfq)\b", "quota", "NetEase"),
         (421, r"\bhl:icc\b", "quota", "NetEase"),
     )
 ]
+
+
+def without_cure(text: str, translate=lambda text: text) -> str:
+    """Take the lines that say what helps out of a failure that was kept.
+
+    :param translate: as for :meth:`Refusal.cure`, for the language in which it was kept
+    """
+    for sentence in CURES.values():
+        line = re.sub(r"%\\\(\w+\\\)s", ".+?", re.escape(translate(sentence)))
+        text = re.sub(rf"(?m)^{line}$\n?", "", text)
+    return text.rstrip("\n")
+
 
 #: RFC 4954 6: 534 and 535 are about nothing but the login; where a failure was kept, its words are
 #: all of it, or stand behind a bracket or a colon

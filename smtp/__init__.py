@@ -5,6 +5,7 @@ A caller opens the connection and logs in; :class:`SmtpSession` sends, and tells
 got. Nothing here imports from Odoo or from the rest of the addon.
 """
 
+from .bounded import BoundedFile, Endless, Replies
 from .session import MailProgress, SmtpSession, UnsafeHeader
 
-__all__ = ["MailProgress", "SmtpSession", "UnsafeHeader"]
+__all__ = ["BoundedFile", "Endless", "MailProgress", "Replies", "SmtpSession", "UnsafeHeader"]

@@ -20,8 +20,9 @@ by BDAT             once its last byte is written, unless MAIL, or every RCPT, w
                     where answers follow, it was meant for one recipient only.
 ==================  ===============================================================================
 
-An answer that is no SMTP reply (RFC 5321 4.2), or none to this command, is as good as none: what
-comes next may be the rest of it, and the answer to one command would be read as that to another.
+An answer that is no SMTP reply (RFC 5321 4.2), such as one without an end or with several codes, or
+none to this command, is as good as none: what comes next may be the rest of it, and the answer to
+one command would be read as that to another. The time-out is that of a whole answer.
 """
 
 import contextlib
@@ -31,7 +32,10 @@ import re
 import smtplib
 import socket
 import ssl
+import time
 from typing import NamedTuple
+
+from .bounded import Endless, Replies
 
 _logger = logging.getLogger(__name__)
 
@@ -99,6 +103,7 @@ class SmtpSession:
     :param check_headers: function of (names of a message's headers, its content as bytes) that
         gives the first line of its header which is none of them, ``""`` without one
     :param lockstep: whether to wait for each answer, whatever the server announces
+    :param clock: function that gives the seconds since some moment
     :ivar misbehaved: how the server failed to answer commands that were sent together, ``""`` if it
         did not. The session is over then; the next one with this server is to go in lockstep
     :ivar progress: the :class:`MailProgress` of the present mail
@@ -110,7 +115,14 @@ class SmtpSession:
     smtp_from = None
 
     def __init__(
-        self, connection, *, server_id=None, named=False, check_headers=None, lockstep=False
+        self,
+        connection,
+        *,
+        server_id=None,
+        named=False,
+        check_headers=None,
+        lockstep=False,
+        clock=time.monotonic,
     ):
         self._connection = connection
         self.server_id = server_id
@@ -121,6 +133,7 @@ class SmtpSession:
         self.before_hand_over = None
         self._smtp = getattr(connection, "__obj__", connection)
         self._check_headers = check_headers
+        self._clock = clock
         self._flattener = _Flattener(self._smtp)
         self._keeps_up = False  # whether it has answered commands that were sent together
         self._mails = 0
@@ -195,11 +208,12 @@ class SmtpSession:
         """
         try:
             self.progress.commands += 1
+            replies = Replies.of(self._smtp, self._clock)
             code, _words = self._smtp.rset()
         except (smtplib.SMTPException, OSError):
             self.close()
         else:
-            if not 200 <= code <= 299:
+            if not 200 <= code <= 299 or len(replies.codes) > 1:
                 self.close()
 
     def quit(self):
@@ -497,12 +511,19 @@ class SmtpSession:
         :return: (code from 200 to 599, words)
         :raises smtplib.SMTPServerDisconnected: there is none, or it is none
         """
+        replies = Replies.of(self._smtp, self._clock)
         try:
             code, words = self._smtp.getreply()
         except smtplib.SMTPResponseException as error:  # too long a line: smtplib has hung up
             raise _Disorder(_text(error.smtp_error)) from error
+        except smtplib.SMTPServerDisconnected as error:
+            if isinstance(error.__context__, Endless):
+                raise _Disorder(str(error.__context__)) from error
+            raise
         if not 200 <= code <= 599:
             raise _Disorder(f"no SMTP reply: {_text(words)}")
+        if len(replies.codes) > 1:
+            raise _Disorder(f"a reply of several codes: {_text(b', '.join(replies.codes))}")
         return code, words
 
     def _unasked(self):
@@ -525,9 +546,8 @@ class SmtpSession:
         timeout = raw.gettimeout()
         smtp.sock.settimeout(0)
         try:
-            if smtp.file is None:
-                smtp.file = smtp.sock.makefile("rb")  # as smtplib does when it reads
-            if not smtp.file.peek(1) and raw is smtp.sock and not isinstance(raw, ssl.SSLSocket):
+            replies = Replies.of(smtp, self._clock)
+            if not replies.peek(1) and raw is smtp.sock and not isinstance(raw, ssl.SSLSocket):
                 # nothing, or the end? under TLS nothing is told by an exception
                 raw.recv(1, socket.MSG_PEEK)
         except (BlockingIOError, ssl.SSLWantReadError):

@@ -19,6 +19,15 @@ from ..dev.provider import Mail, Provider
 CUSTOMER = "customer@example.net"
 
 
+def hash_quickly(case):
+    """Let the passwords of users take no time: Odoo's take half a second, for each new user.
+
+    :param case: class of tests, in its ``setUpClass``
+    """
+    rounds = "odoo.addons.base.models.res_users.MIN_ROUNDS"
+    case.startClassPatcher(patch(rounds, 1, create=True))
+
+
 class MailRoutingCase(TransactionCase):
     """Qingdao Ohm of the worked examples, its provider, and a customer.
 
@@ -29,6 +38,7 @@ class MailRoutingCase(TransactionCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
+        hash_quickly(cls)
         # real sockets: Odoo opens no connection in test mode
         cls.startClassPatcher(
             patch.object(cls.registry["ir.mail_server"], "_is_test_mode", lambda self: False)

@@ -30,7 +30,7 @@ class TokenEndpoint(http.server.ThreadingHTTPServer):
         self.refresh_tokens = {}
         self.access_tokens = {}  # token -> scope
         self.asked = []
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
     def address(self):
@@ -87,6 +87,9 @@ class Door(socketserver.ThreadingTCPServer):
     :param behind: (host, port) of a provider's plain server
     :param password: of any account there
     :param certificate: file of key and certificate
+    :ivar refuses: ``at once`` or ``after a challenge``: it takes no token, and says so as Microsoft
+        or Google does
+    :ivar commands: verbs that it was sent in place of the server behind, by SMTP
     """
 
     daemon_threads = True
@@ -96,7 +99,8 @@ class Door(socketserver.ThreadingTCPServer):
         self.endpoint, self.behind, self.password = endpoint, behind, password
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(certificate)
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        self.refuses, self.commands = "", []
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
     def port(self):
@@ -154,6 +158,7 @@ class SmtpDoor(_Session):
         while line := self.read():
             verb, *rest = line.split(None, 2)
             verb = verb.upper()
+            self.server.commands.append(verb.decode())
             if verb == b"EHLO":
                 offer = b"AUTH XOAUTH2" if secure else b"STARTTLS"
                 self.here.sendall(b"250-door\r\n250 " + offer + b"\r\n")
@@ -163,7 +168,11 @@ class SmtpDoor(_Session):
                 secure = True
             elif verb == b"AUTH":
                 user = self.server.user_of(rest[1], SMTP) if secure else None
-                if user:
+                if self.server.refuses == "after a challenge":
+                    reason = base64.b64encode(b'{"status":"400","schemes":"Bearer"}')
+                    self.here.sendall(b"334 " + reason + b"\r\n")
+                    self.read()  # what the client answers, no matter what
+                if user and not self.server.refuses:
                     self.log_in(user)
                     self.pass_on()
                     return

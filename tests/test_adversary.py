@@ -4,7 +4,7 @@
 from unittest.mock import patch
 
 from odoo import Command
-from odoo.exceptions import AccessError
+from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.tests import tagged
 from odoo.tests.common import new_test_user
 from odoo.tools import mute_logger
@@ -265,3 +265,198 @@ class TestQueue(AdversaryCase):
         with self.assertRaises(ZeroDivisionError):
             self.work_off(bad)
         self.assertEqual(bad.state, "outgoing", "alone it may be anything: it waits")
+
+
+@tagged("post_install", "-at_install")
+class TestForgedRecords(AdversaryCase):
+    """What an ordinary user may make natively, with somebody else's in it."""
+
+    def failed(self):
+        """Give a mail of A that failed with A's words, and its notification."""
+        message = self.post(self.of_a, self.ziying)
+        notification = message.notification_ids.filtered(
+            lambda one: one.notification_type == "email"
+        )
+        mail = self.env["mail.mail"].create(
+            {"mail_message_id": message.id, "state": "exception", "failure_reason": "SECRET of A"}
+        )
+        notification.sudo().write(
+            {
+                "mail_mail_id": mail.id,
+                "notification_status": "exception",
+                "failure_reason": "SECRET of A",
+            }
+        )
+        return mail
+
+    def forge(self, mail, **values):
+        """Make a notification of Bob's own message that names the mail."""
+        message = self.env["mail.message"].with_user(self.bob).create({"body": "mine"})
+        return (
+            self.env["mail.notification"]
+            .with_user(self.bob)
+            .create(
+                {
+                    "mail_message_id": message.id,
+                    "res_partner_id": self.bob.partner_id.id,
+                    "notification_type": "email",
+                    "mail_mail_id": mail.id,
+                    **values,
+                }
+            )
+        )
+
+    def test_a_notification_that_names_somebody_elses_mail(self):
+        mail = self.failed()
+        own = self.forge(mail, notification_status="exception", failure_type="unknown")
+        self.assertNotIn("SECRET", own.format_failure_reason())
+        mail.write({"state": "outgoing", "next_try": "2099-01-01 00:00:00"})
+        own.sudo().notification_status = "ready"
+        own.invalidate_recordset()
+        (row,) = own._notification_format()
+        self.assertFalse(row.get("waiting_reason"))
+
+    def test_it_hides_no_mail_and_retries_none(self):
+        mail = self.failed()
+        mail.mail_message_id.notification_ids.sudo().mail_mail_id = False
+        own = self.forge(mail, notification_status="exception", failure_type="unknown")
+        self.env.flush_all()
+        rows = self.env["mail.sent"].search([("mail_id", "=", mail.id)])
+        self.assertIn(mail.mail_message_id, rows.message_id)
+        forged = rows.filtered(lambda row: row.message_id == own.mail_message_id)
+        self.assertFalse(forged._failed_mails())
+
+    def test_what_a_notification_of_a_document_tells(self):
+        """The name and the address for answers of a document that he may not read."""
+        secret = self.env["res.company"].search([("id", "not in", self.bob.company_ids.ids)])[0]
+        secret.name = "SECRET"
+        for records, told in (
+            (self.env["mail.thread"], {"model": "res.partner", "res_id": self.of_a.id}),
+            (self.of_a, {}),
+        ):
+            message = records.with_user(self.bob).message_notify(
+                partner_ids=self.bob.partner_id.ids, body="x", **told
+            )
+            self.assertNotIn(self.of_a.name, message.reply_to or "")
+            self.assertNotIn("a.com", message.reply_to or "")
+        message = self.of_b.with_user(self.bob).message_notify(
+            partner_ids=self.bob.partner_id.ids, body="x"
+        )
+        self.assertIn("b.com", message.reply_to)
+
+    def test_whoever_calls_the_queue_logs_in_nowhere(self):
+        mail = self.mail(author=self.ziying)
+        mail.mail_message_id.record_company_id = self.a
+        mails = self.env["mail.mail"].with_user(self.bob)
+        with self.assertRaises(AccessError):
+            mails.process_email_queue()
+        for auto_commit in (False, True):
+            with self.assertRaises(AccessError):
+                mails.browse(mail.id).send(auto_commit=auto_commit)
+        self.assertFalse(self.provider_a.sessions)
+
+    def test_another_companys_server(self):
+        """A mailing, and a template: both are sent by the superuser."""
+        composer = self.env["mail.compose.message"].with_user(self.bob)
+        composer.with_context(active_ids=self.of_b.ids).create(
+            {
+                "model": "res.partner",
+                "composition_mode": "mass_mail",
+                "subject": "Elsewhere",
+                "body": "<p>Hello</p>",
+                "mail_server_id": self.server_a.id,
+            }
+        )._action_send_mail()
+        mail = self.env["mail.mail"].search([("subject", "=", "Elsewhere")])
+        self.assertFalse(mail.mail_server_id)
+        template = self.template.with_user(self.bob)
+        with self.assertRaises(AccessError):
+            template.create({"name": "x", "mail_server_id": self.server_a.id})
+        own = template.create({"name": "x", "mail_server_id": self.server_b.id})
+        with self.assertRaises(AccessError):
+            own.mail_server_id = self.server_a.id
+
+    def test_the_aliases_of_other_companies(self):
+        for user in (self.bob, new_test_user(self.env, "portal_c", groups="base.group_portal")):
+            with self.assertRaises(AccessError):
+                self.env["mail.alias.move"].with_user(user).onchange(
+                    {"company_id": self.a.id, "alias_domain_id": self.a.alias_domain_id.id},
+                    [],
+                    {
+                        "company_id": "1",
+                        "alias_domain_id": "1",
+                        "line_ids": "",
+                        "line_ids.address": "",
+                        "line_ids.problem": "",
+                    },
+                )
+
+    def test_no_refusal_is_prevented(self):
+        """Only refusals of ours count as such."""
+        for _number in range(25):
+            self.mail(
+                author=self.bob,
+                email_to="victim@example.net",
+                headers="{'X-Odoo-Routing-Refusal': 'x'}",
+            )
+        refused = self.env["mail.mail"]._is_refused_enough("victim@example.net", None)
+        self.assertFalse(refused)
+
+
+@tagged("post_install", "-at_install")
+class TestForgedAliases(AdversaryCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.bob.groups_id += cls.env.ref("sales_team.group_sale_manager")
+        cls.teams = cls.env["crm.team"].with_user(cls.bob)
+        cls.lead_model = cls.env["ir.model"]._get_id("crm.lead")
+
+    def test_an_address_in_another_companys_domain(self):
+        lead = self.env["crm.lead"].create({"name": "L", "company_id": self.a.id})
+        for number, values in enumerate(
+            (
+                {"alias_defaults": repr({"company_id": self.a.id})},
+                {"alias_force_thread_id": lead.id, "alias_model_id": self.lead_model},
+                {"alias_domain_id": self.a.alias_domain_id.id},
+            )
+        ):
+            values = {"name": "T", "alias_name": f"ceo{number}", "company_id": False, **values}
+            savepoint = self.env.cr.savepoint()
+            try:
+                team = self.teams.create(values)
+            except (AccessError, ValidationError):
+                savepoint.close(rollback=True)
+                continue
+            self.assertEqual(team.sudo().alias_domain, "b.com", values)
+            savepoint.close(rollback=True)
+
+    def test_any_domain(self):
+        for context, values in (
+            ({}, {"alias_incoming_local": True}),
+            ({"default_alias_incoming_local": True}, {}),
+        ):
+            team = self.teams.with_context(**context).create(
+                {"name": "T", "alias_name": "office", **values}
+            )
+            self.assertFalse(team.sudo().alias_id.alias_incoming_local)
+            team.sudo().alias_name = False
+
+    def test_the_address_of_answers_to_others(self):
+        self.a.write({"reply_to_by_company": True, "reply_to_prefix": "info"})
+        for name in ("info", "catchall"):
+            with self.assertRaises(UserError):
+                self.teams.create({"name": "T", "alias_name": name, "alias_domain_id": False})
+        team = self.teams.create({"name": "T", "alias_name": "info"})
+        self.assertEqual(team.sudo().alias_id.alias_full_name, "info@b.com")
+        with self.assertRaises(UserError):
+            team.alias_domain_id = False
+
+    def test_an_alias_that_another_record_has(self):
+        of_a = self.env["crm.team"].create({"name": "A", "alias_name": "a", "company_id": False})
+        of_a.alias_id.alias_domain_id = self.a.alias_domain_id
+        team = self.teams.create({"name": "T", "alias_name": "mine"})
+        with self.assertRaises(AccessError):
+            team.alias_id = of_a.alias_id
+        with self.assertRaises(AccessError):
+            self.teams.browse(of_a.id).alias_domain_id = self.b.alias_domain_id

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-3.0-only
-"""1,000 incoming mails at random, against a small model of the rules written for this test alone.
+"""Incoming mails at random, against a small model of the rules written for this test alone.
 
-``SEED=7 ALIAS_MAILS=200 make test ARGS=tests/test_alias_random.py`` repeats a run, or makes it
-longer.
+So many as ALIAS_MAILS says, 250 unless told otherwise; ``.ci/run`` has 1,000 processed. Another
+SEED makes others.
 """
 
 import os
@@ -129,9 +129,9 @@ class TestRandomMails(MailRoutingCase):
             for model, document in cls.documents.items()
         }
 
-    def test_a_thousand_mails(self):
+    def test_mails_at_random(self):
         seed = int(os.environ.get("SEED") or 20261124)
-        mails = int(os.environ.get("ALIAS_MAILS") or 1000)
+        mails = int(os.environ.get("ALIAS_MAILS") or 250)
         chance = random.Random(seed)
         outcomes = {}
         for number in range(mails):

@@ -7,8 +7,9 @@ from odoo.exceptions import AccessError
 from odoo.tests import BaseCase, tagged
 
 from ..dev.dns_server import DnsServer
+from ..discovery import can_look_up, resolver
 from ..models import dns_lookup
-from ..models.dns_lookup import DnsLookup, can_look_up, look_up_each
+from ..models.dns_lookup import DnsLookup, look_up_each
 from ..routing import Answer, MailPath, names_to_ask, provider_at, read_records
 from ..wizards.mail_checkup_dns import DNS_SERVER
 from .routing.dns_zones import (
@@ -22,7 +23,7 @@ from .routing.dns_zones import (
 )
 from .test_companies import TwoCompaniesCase
 
-MODULE = "odoo.addons.mail_company_routing.models.dns_lookup"
+MODULE = "odoo.addons.mail_company_routing.discovery.resolver"
 
 
 class DnsCase(BaseCase):
@@ -155,12 +156,12 @@ class TestDnsLookup(DnsCase):
 
     def test_the_systems_own_server(self):
         path = f"{MODULE}.dns.resolver.Resolver.read_resolv_conf"
-        with patch(path, side_effect=dns_lookup.dns.resolver.NoResolverConfiguration):
+        with patch(path, side_effect=resolver.dns.resolver.NoResolverConfiguration):
             self.assertTrue(DnsLookup()("b.com", "MX").failed)
 
     def test_without_the_package(self):
         self.assertTrue(can_look_up())
-        with patch.object(dns_lookup, "dns", None):
+        with patch.object(resolver, "dns", None):
             self.assertFalse(can_look_up())
 
 
@@ -313,7 +314,7 @@ class TestCheckupDns(TwoCompaniesCase, DnsCase):
         self.assertIn("no answer", checkup.dns_report)
 
     def test_without_the_package_the_form_says_so(self):
-        with patch.object(dns_lookup, "dns", None):
+        with patch.object(resolver, "dns", None):
             checkup = self.looked_up()
             self.assertFalse(checkup.can_look_up)
             self.assertIn("dnspython is not installed", checkup.dns_report)

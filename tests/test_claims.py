@@ -1,13 +1,30 @@
 # SPDX-License-Identifier: LGPL-3.0-only
-"""A mail that one worker has claimed is nobody else's, and everybody's as soon as he is done."""
+"""A mail that one worker has claimed is nobody else's, and everybody's as soon as he is done.
 
-from contextlib import closing, contextmanager
+So is the turn at a server.
+"""
 
-from odoo import SUPERUSER_ID, api
+import gc
+import threading
+import time
+from contextlib import closing, contextmanager, suppress
+from email.message import EmailMessage
+from unittest.mock import patch
+
+import psycopg2
+
+from odoo import SUPERUSER_ID, api, fields
 from odoo.modules.registry import Registry
+from odoo.sql_db import connection_info_for
 from odoo.tests import tagged
 from odoo.tests.common import BaseCase, get_db_name
 from odoo.tools import mute_logger
+
+from odoo.addons.base.models.ir_mail_server import SMTP_TIMEOUT
+
+from ..dev.provider import Provider
+from ..models import ir_mail_server, mail_lane
+from ..models.credentials import smtp_login
 
 
 @tagged("post_install", "-at_install")
@@ -59,3 +76,174 @@ class TestClaims(BaseCase):
             with self.claimed_by(env) as mails:
                 self.assertEqual(mails.email_cc, "d@example.net")
             self.assertFree()
+
+
+@tagged("post_install", "-at_install")
+class TestTurns(BaseCase):
+    """With real commits, in transactions of several workers."""
+
+    def setUp(self):
+        super().setUp()
+        self.registry = Registry(get_db_name())
+        self.startPatcher(patch.object(threading.current_thread(), "testing", False))
+        servers = self.registry["ir.mail_server"]
+        self.startPatcher(patch.object(servers, "_is_test_mode", lambda _servers: False))
+        self.provider = Provider({"kevin@odoomommy.com": "secret"})
+        self.addCleanup(self.provider.stop)
+        self.provider.start()
+        with self.worker() as env:
+            server = env["ir.mail_server"].create(
+                {
+                    "name": "Ohm SMTP",
+                    "smtp_host": self.provider.smtp_host,
+                    "smtp_port": self.provider.smtp_port,
+                    "smtp_user": "kevin@odoomommy.com",
+                    "smtp_pass": "secret",
+                    "sender_policy": "login",
+                }
+            )
+            self.server_id = server.id
+            env.cr.commit()  # pylint: disable=invalid-commit
+        self.addCleanup(self.delete)
+
+    def delete(self):
+        with self.worker() as env:
+            env["mail.mail"].search([("lane_server_id", "=", self.server_id)]).unlink()
+            env["ir.mail_server"].browse(self.server_id).unlink()
+            env["mail.lane"].search([("server_id", "=", self.server_id)]).unlink()
+            env.cr.commit()  # pylint: disable=invalid-commit
+
+    @contextmanager
+    def worker(self):
+        """Give the environment of a worker; what he has not committed is rolled back."""
+        with closing(self.registry.cursor()) as cr:
+            yield api.Environment(cr, SUPERUSER_ID, {})
+
+    def turn(self, env, **options):
+        return env["mail.lane"]._turn(self.server_id, **options)
+
+    def assertFree(self, is_free=True):
+        with self.worker() as env, self.turn(env) as turn:
+            self.assertEqual(bool(turn), is_free)
+
+    def send_directly(self):
+        """Hand a message to native's method, as addons do."""
+        message = EmailMessage()
+        message["From"] = "kevin@odoomommy.com"
+        message["To"] = "customer@example.net"
+        message.set_content("Hello")
+        with self.worker() as env:
+            env["ir.mail_server"].send_email(message, self.server_id)
+
+    def test_it_ends_with_the_transaction(self):
+        with self.worker() as env:
+            with self.turn(env, to_the_end=True) as turn:
+                self.assertTrue(turn)
+            self.assertFree(False)
+            env.cr.commit()  # pylint: disable=invalid-commit
+            self.assertFree()
+
+    def test_it_ends_although_something_fails_after_the_commit(self):
+        def fail():
+            raise ZeroDivisionError
+
+        with self.worker() as env:
+            env.cr.postcommit.add(fail)
+            with self.turn(env, to_the_end=True):
+                pass
+            with self.assertRaises(ZeroDivisionError):
+                env.cr.commit()  # pylint: disable=invalid-commit
+            self.assertFree()
+
+    def test_it_ends_with_a_connection_that_is_lost(self):
+        def lose():
+            with suppress(psycopg2.Error), self.worker() as env:
+                with self.turn(env, to_the_end=True):
+                    pass
+                env.cr._cnx.close()
+
+        lose()
+        gc.collect()
+        # by a connection of its own: Odoo's may be the one that has the lock
+        _db, how = connection_info_for(get_db_name())
+        with closing(psycopg2.connect(**how)) as stranger, stranger.cursor() as cr:
+            cr.execute("SET lock_timeout = '10s'")
+            cr.execute("SELECT pg_advisory_lock(%s, %s)", [mail_lane._SESSION_AT, self.server_id])
+
+    def test_a_message_that_is_sent_directly_waits(self):
+        """Never two sessions at one server at once."""
+        with self.worker() as env:
+            with self.turn(env):
+                sending = threading.Thread(target=self.send_directly)
+                sending.start()
+                query = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+                while sending.is_alive():
+                    env.cr.execute(query)
+                    if env.cr.fetchone():
+                        break
+                self.assertEqual(self.provider.sessions, 0)
+            sending.join()
+        self.assertEqual(len(self.provider.mails), 1)
+        self.assertFree()
+
+    def test_a_message_that_is_sent_directly_does_not_wait_for_ever(self):
+        self.startPatcher(patch.object(mail_lane, "_WAIT_FOR_SESSION", 0.1))
+        with self.worker() as env, self.turn(env):
+            self.send_directly()
+        self.assertEqual(len(self.provider.mails), 1)
+
+    def test_a_lane_waits_no_longer_for_a_login_than_for_a_mail(self):
+        """A server that hangs keeps no worker from the others' mail."""
+        waits = []
+
+        def note(connection, *arguments):
+            waits.append(connection.__obj__.sock.gettimeout())
+            smtp_login(connection, *arguments)
+
+        self.startPatcher(patch.object(ir_mail_server, "smtp_login", note))
+        with self.worker() as env:
+            mail = env["mail.mail"].create(
+                {
+                    "email_from": "kevin@odoomommy.com",
+                    "email_to": "customer@example.net",
+                    "mail_server_id": self.server_id,
+                    "auto_delete": False,
+                }
+            )
+            env.cr.commit()  # pylint: disable=invalid-commit
+            env["mail.lane"]._run(time.monotonic() + 60)
+            mail.invalidate_recordset()
+            self.assertEqual(mail.state, "sent")
+            env["mail.lane"].search([("server_id", "=", self.server_id)]).write({"is_slow": True})
+            mail.mark_outgoing()
+            env.cr.commit()  # pylint: disable=invalid-commit
+            env["mail.lane"]._run(time.monotonic() + 60)
+        self.assertEqual(waits, [mail_lane.IMPATIENCE, SMTP_TIMEOUT], "unless it is known as slow")
+
+    def test_what_is_left_to_give_up_need_not_wait_for_the_next_try(self):
+        """A lane that had no time for all of them leaves a server that pauses."""
+        with self.worker() as env:
+            now = fields.Datetime.now()
+            mails = env["mail.mail"].create([{"email_to": "customer@example.net"}] * 2)
+            mails.flush_recordset()
+            env.cr.execute(
+                """
+                INSERT INTO mail_lane (server_id, failures, failing_since, paused_until,
+                    pause_reason)
+                VALUES (%(server)s, 80, %(before)s, %(later)s, '421 Busy');
+                UPDATE mail_mail SET lane_server_id = %(server)s, waiting_since = %(before)s
+                 WHERE id = ANY(%(mails)s)
+                """,
+                {
+                    "server": self.server_id,
+                    "mails": mails.ids,
+                    "before": fields.Datetime.subtract(now, hours=73),
+                    "later": fields.Datetime.add(now, hours=1),
+                },
+            )
+            env.cr.commit()  # pylint: disable=invalid-commit
+            env["mail.lane"]._run(time.monotonic() + 60)
+            mails.invalidate_recordset()
+            self.assertEqual(mails.mapped("state"), ["exception"] * 2)
+            self.assertIn("421 Busy", mails[0].failure_reason)
+        self.assertEqual(self.provider.sessions, 0)

@@ -101,6 +101,36 @@ class TestFailedMails(TwoCompaniesCase):
         mail.invalidate_recordset()
         self.assertFalse(mail.is_sender_refused, "the cure is applied already")
 
+    @mute_logger(*QUIET)
+    def test_no_server_may_send(self):
+        """What helps is a setting of the company: a button leads there, wherever it is shown."""
+        self.ziying.lang = "zh_CN"
+        self.server_b.active = False
+        message = self.post(self.of_b, self.ziying)
+        mail = self.env["mail.mail"].search([("mail_message_id", "=", message.id)])
+        self.assertIn("没有", mail.failure_reason)
+        seen = self.administrator
+        seen.groups_id += self.env.ref("base.group_partner_manager")  # the dialog writes to them
+        dialog = self.env["mail.resend.message"].with_user(seen)
+        shown = (
+            mail.with_user(seen),
+            self.env["mail.sent"].with_user(seen).search([("message_id", "=", message.id)]),
+            self.env["mail.route.explain"].with_user(seen).create({"message_id": message.id}),
+            dialog.with_context(mail_message_to_resend=message.id).create({}),
+        )
+        for where in shown:
+            with self.subTest(where._name):
+                self.assertTrue(where.lacks_server)
+                self.assertFalse(where.has_failed_server)
+                opened = where.action_open_company()
+                self.assertEqual(
+                    (opened["res_model"], opened["res_id"]), ("res.company", self.b.id)
+                )
+
+    def test_a_refusal_leads_to_no_company(self):
+        for seen in self.of_both(self.failed_mails()):
+            self.assertFalse(any(seen.mapped("lacks_server")))
+
     def test_what_helps(self):
         for seen in self.of_both(self.failed_mails()):
             with self.subTest(uid=seen.env.uid):

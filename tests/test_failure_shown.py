@@ -99,6 +99,32 @@ class TestFailureShown(MailRoutingCase):
                 self.assertNotIn("Ask an administrator", told)
 
     @mute_logger(*QUIET)
+    def test_what_helps_is_said_once_in_the_readers_language(self):
+        """It was kept in the language of the mail's author."""
+        self.env["res.lang"]._activate_lang("zh_CN")
+        self.lingsha.lang = "zh_CN"
+        self.mail_server(self.provider(), sender_policy="login", password="outdated")
+        message = self.post()
+        kept = message.notification_ids.failure_reason
+        self.assertIn("授权码", kept)
+        for lang, once, never in (
+            ("en_US", "authorization code", "授权码"),
+            ("zh_CN", "授权码", "authorization code"),
+        ):
+            administrator = self.administrator.with_context(lang=lang)
+            explain = self.env["mail.route.explain"].with_user(administrator)
+            explain = explain.with_context(lang=lang).create({"message_id": message.id})
+            notification = message.notification_ids.with_user(administrator)
+            for told in (
+                notification.with_context(lang=lang).format_failure_reason(),
+                explain.sent_failure,
+            ):
+                with self.subTest(lang):
+                    self.assertEqual(told.count(once), 1, told)
+                    self.assertNotIn(never, told)
+                    self.assertIn("535", told)
+
+    @mute_logger(*QUIET)
     def test_the_cure_is_in_the_dialog_of_the_envelope(self):
         provider = self.provider()
         server = self.mail_server(provider)
@@ -106,7 +132,7 @@ class TestFailureShown(MailRoutingCase):
         form = self.dialog(message, self.administrator)
         self.assertTrue(form.is_sender_refused)
         told = form.save().action_restrict_and_retry()["params"]
-        self.assertIn("1 mails are in the queue again", told["message"])
+        self.assertIn("in the queue again: 1.", told["message"])
         self.assertEqual(told["next"]["type"], "ir.actions.act_window_close")
         self.assertEqual(message.notification_ids.notification_status, "ready")
         self.assertFalse(message.has_error)
@@ -133,7 +159,7 @@ class TestFailureShown(MailRoutingCase):
                 self.assertEqual((opened["res_model"], opened["res_id"]), (server._name, server.id))
         self.assertIn("535", explain.sent_failure)
         server.smtp_pass = "secret"
-        self.assertIn("1 mails are in the queue", sent.action_put_back()["params"]["message"])
+        self.assertIn("in the queue again: 1.", sent.action_put_back()["params"]["message"])
         self.env["mail.mail"].process_email_queue()
         self.assertEqual(message.notification_ids.notification_status, "sent")
         self.assertIn("None of these", sent.action_put_back()["params"]["message"])
@@ -161,15 +187,40 @@ class TestFailureShown(MailRoutingCase):
 
     @mute_logger(*QUIET)
     def test_sending_again_says_what_became_of_it(self):
-        provider = self.provider()
-        server = self.mail_server(provider)
+        """While nothing is set it is sent at once, as native does."""
+        server = self.mail_server(self.provider(rule="any"), password="outdated")
         message = self.post()
         told = self.dialog(message, self.lingsha).save().resend_mail_action()["params"]
         self.assertEqual(told["type"], "warning")
-        self.assertIn("mail from address must be same", told["message"])
-        server.sender_policy = "login"
+        self.assertIn("535", told["message"])
+        server.smtp_pass = "secret"
+        self.assertFalse(self.env["mail.routing"]._is_active())
         told = self.dialog(message, self.lingsha).save().resend_mail_action()["params"]
         self.assertEqual((told["type"], told["message"]), ("success", "Sent to Customer."))
+
+    @mute_logger(*QUIET)
+    def test_sending_again_is_the_queues(self):
+        """Nothing leaves in a request, which may be rolled back or repeated."""
+        provider = self.provider()
+        server = self.mail_server(provider, sender_policy="login", password="outdated")
+        message = self.post()
+        self.assertEqual(message.notification_ids.notification_status, "exception")
+        server.smtp_pass = "secret"
+        cron = self.env.ref("mail.ir_cron_mail_scheduler_action")
+        triggers = self.env["ir.cron.trigger"].search([("cron_id", "=", cron.id)])
+        told = self.dialog(message, self.lingsha).save().resend_mail_action()["params"]
+        self.assertEqual(told["type"], "success")
+        self.assertIn("in the queue again", told["message"])
+        self.assertFalse(provider.mails or provider.logins)
+        notification = message.notification_ids
+        self.assertEqual(notification.notification_status, "ready")
+        self.assertFalse(notification.failure_type or notification.failure_reason)
+        triggers = self.env["ir.cron.trigger"].search([("cron_id", "=", cron.id)]) - triggers
+        self.assertTrue(triggers, "the queue works now")
+        for _time in range(2):
+            self.env["mail.mail"].process_email_queue()
+        self.one_mail(provider)
+        self.assertEqual(notification.notification_status, "sent")
 
 
 @tagged("post_install", "-at_install")

@@ -16,6 +16,7 @@ from odoo.tools import mute_logger
 from odoo.addons.mail.models.fetchmail import MAIL_TIMEOUT
 
 from ..dev.provider import Provider
+from ..models import fetch_session
 from .common import CUSTOMER, MailRoutingCase
 
 QUIET = (
@@ -46,7 +47,7 @@ class Door(socketserver.ThreadingTCPServer):
         self.behind, self.word, self.after, self.at = port, word, after, at
         self.instead, self.times = instead, times
         self.sessions = 0
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     @property
     def port(self):
@@ -92,6 +93,69 @@ class _DoorSession(socketserver.StreamRequestHandler):
     def _hang_up(self):
         try:
             self.connection.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return
+
+
+class Flooding(socketserver.ThreadingTCPServer):
+    """An IMAP or POP3 server that answers one command by far too much.
+
+    :param word: the command
+    :param begins: what its answer begins with
+    :param chunk: what then comes again and again
+    :param size: bytes after which the answer ends all the same
+    :param ends: how
+    """
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, word, begins, chunk, size, ends):
+        super().__init__(("127.0.0.1", 0), _FloodingSession)
+        self.word, self.begins, self.chunk, self.size, self.ends = word, begins, chunk, size, ends
+        self.told = 0
+        self.done = threading.Event()
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.shutdown()
+        self.server_close()
+
+
+class _FloodingSession(socketserver.StreamRequestHandler):
+    def handle(self):
+        server = self.server
+        imap = not server.ends.startswith(b".")
+        self.wfile.write(b"* OK ready\r\n" if imap else b"+OK ready\r\n")
+        for line in self.rfile:
+            tag, *rest = line.split()
+            verb = (rest[0] if imap else tag).upper()
+            if verb == server.word:
+                try:
+                    self.flood(tag)
+                finally:
+                    server.done.set()
+                continue
+            if verb == b"CAPABILITY":
+                self.wfile.write(b"* CAPABILITY IMAP4rev1\r\n")
+            if verb == b"SELECT":
+                self.wfile.write(b"* 1 EXISTS\r\n")
+            if verb == b"STAT":
+                self.wfile.write(b"+OK 1 9\r\n")
+            elif verb == b"LIST":
+                self.wfile.write(b"+OK\r\n1 9\r\n.\r\n")
+            else:
+                self.wfile.write(tag + b" OK done\r\n" if imap else b"+OK\r\n")
+
+    def flood(self, tag):
+        server = self.server
+        self.wfile.write(server.begins)
+        many = server.chunk * (65536 // len(server.chunk))
+        try:
+            while server.told < server.size:
+                self.wfile.write(many)
+                server.told += len(many)
+            self.wfile.write(server.ends.replace(b"TAG", tag))
         except OSError:
             return
 
@@ -341,6 +405,70 @@ class TestConnection(FetchingCase):
         session.store("1", "+FLAGS", "\\Seen")
         session.close()
         session.logout()
+
+
+@tagged("post_install", "-at_install")
+class TestEndless(FetchingCase):
+    """A server that never stops costs its own mails, and neither memory nor a worker."""
+
+    MEGABYTE = 1024 * 1024
+
+    def flooding(self, *args):
+        server = Flooding(*args)
+        self.addCleanup(server.close)
+        return server
+
+    def check(self, server, kind, reason):
+        """Fetch from it beside a mailbox that is well."""
+        flooding = self.mailbox(kind, port=server.server_address[1], name="Flooding")
+        self.write_to(self.at, "lee@odoomommy.com", subject="Enquiry")
+        well = self.mailbox(login="lee@odoomommy.com")
+        with self.assertLogs("odoo.addons.mail.models.fetchmail", "INFO") as log:
+            self.fetch(flooding + well)
+        self.assertIn(reason, "\n".join(log.output))
+        self.assertTrue(server.done.wait(60))
+        self.assertLess(server.told, server.size, "all of it was read")
+        self.assertEqual(well.state, "done")
+        self.assertFalse(self.kept())
+
+    def test_imap_lines(self):
+        line = b"* OK still there" + b"." * 5000 + b"\r\n"
+        server = self.flooding(b"SEARCH", b"", line, 64 * self.MEGABYTE, b"TAG OK done\r\n")
+        self.check(server, "imap", "an answer of more than 16777216 bytes")
+
+    def test_imap_short_lines(self):
+        server = self.flooding(
+            b"SEARCH", b"", b"* OK\r\n", 16 * self.MEGABYTE - 1, b"TAG OK done\r\n"
+        )
+        self.check(server, "imap", "an answer of more than 100000 lines")
+
+    def test_an_imap_mail_larger_than_any(self):
+        """It is refused as soon as its size is told."""
+        server = self.flooding(
+            b"FETCH", b"* 1 FETCH (BODY[] {3000000000}\r\n", b"x", 64 * self.MEGABYTE, b"\r\n"
+        )
+        flooding = self.mailbox(port=server.server_address[1])
+        session = flooding.connect()
+        session.select()
+        with self.assertRaisesRegex(OSError, "an answer of more than"):
+            session.fetch("1", "(RFC822)")
+        self.assertTrue(server.done.wait(60))
+        self.assertLess(server.told, server.size, "all of it was read")
+
+    def test_pop3(self):
+        self.patch(fetch_session, "_MOST_LINES", 100_000)
+        for word in (b"RETR", b"LIST"):
+            server = self.flooding(word, b"+OK\r\n", b"a: b\r\n", 16 * self.MEGABYTE, b".\r\n")
+            self.check(server, "pop", "an answer of more than 100000 lines")
+
+    def test_each_answer_is_counted_for_itself(self):
+        self.patch(fetch_session, "_MOST_LINES", 20)
+        self.patch(fetch_session, "_MOST_RESPONSES", 20)
+        for kind in ("imap", "pop"):
+            for number in range(8):
+                self.write_to(self.at, "kevin@odoomommy.com", subject=f"Enquiry {kind} {number}")
+            self.fetch(self.mailbox(kind))
+        self.assertEqual(len(self.records()), 16)
 
 
 @tagged("post_install", "-at_install")

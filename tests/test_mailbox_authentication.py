@@ -9,7 +9,7 @@ from ..routing import DnsProvider
 from .common import MailRoutingCase
 
 PATH = "odoo.addons.mail_company_routing.wizards.mail_mailbox_authentication.provider_at"
-HERE = DnsProvider("Loopback", hosts=(), authserv=("mx.odoomommy.com",))
+HERE = DnsProvider("Loopback", "", hosts=(), authserv=("mx.odoomommy.com",))
 GOOD = b"Authentication-Results: mx.odoomommy.com;\r\n spf=pass smtp.mailfrom=x; dkim=pass\r\n"
 BAD = b"Authentication-Results: mx.odoomommy.com; spf=pass; dmarc=fail (p=reject)\r\n"
 FORGED = b"Authentication-Results: mx.evil.com; spf=fail; dkim=fail; dmarc=fail\r\n"

@@ -6,6 +6,7 @@ from unittest.mock import patch
 
 from odoo.exceptions import UserError
 from odoo.tests import Form, new_test_user, tagged
+from odoo.tools import convert_file
 
 from ..discovery import Network
 from .common import MailRoutingCase
@@ -142,15 +143,13 @@ class TestMailboxGuess(MailRoutingCase):
         self.assertEqual(form.save().smtp_host, "smtp.c.example")
 
     def test_what_thunderbird_knows_is_everybodys_domain(self):
-        self.internet.site(
-            "autoconfig.thunderbird.net", "/v1.1/isp.example", config("smtp.isp.example")
-        )
-        wizard = self.Setup.create({"email": "kim@isp.example"})
-        self.assertEqual(wizard.smtp_host, "smtp.isp.example")
+        wizard = self.Setup.create({"email": "kim@posteo.net"})
+        self.assertEqual((wizard.smtp_host, wizard.incoming_host), ("posteo.de", "posteo.de"))
+        self.assertIn("Thunderbird", wizard.found_by)
         self.assertNotIn("Alias domain", wizard.plan)
 
     def test_without_dnspython_it_says_what_it_would_add(self):
-        path = "odoo.addons.mail_company_routing.discovery.network.dns"
+        path = "odoo.addons.mail_company_routing.discovery.resolver.dns"
         with (
             patch(path, None),
             patch.object(
@@ -168,6 +167,21 @@ class TestMailboxGuess(MailRoutingCase):
             wizard = self.Setup.create({"email": "kim@qq.com", "guess": guess})
             self.assertFalse(wizard.smtp_host)
             self.assertTrue(wizard.found_by is not None)
+
+    def test_no_preset_has_a_limit_that_nobody_confirmed(self):
+        presets = self.env["mail.provider"].search([])
+        self.assertFalse(any(presets.mapped("max_per_minute") + presets.mapped("max_per_day")))
+
+    def test_an_upgrade_brings_a_new_preset_and_none_that_was_deleted(self):
+        """As Odoo loads the file when the addon is upgraded."""
+        mine = "mail_company_routing"
+        for name in ("exchange_shared", "yandex"):
+            self.env.ref(f"{mine}.mail_provider_{name}").unlink()
+        convert_file(
+            self.cr, mine, "data/mail_provider_data.xml", {}, mode="update", noupdate=False
+        )
+        self.assertTrue(self.env.ref(f"{mine}.mail_provider_exchange_shared"))
+        self.assertFalse(self.env.ref(f"{mine}.mail_provider_yandex", raise_if_not_found=False))
 
     def test_all_presets_and_the_own_server_last(self):
         names = [name for _id, name in self.env["mail.provider"].name_search("")]
@@ -354,6 +368,44 @@ class TestMailboxCompanies(MailRoutingCase):
         self.assertTrue(wizard.succeeded, wizard.result)
         self.assertFalse(server.company_id)
         self.assertEqual(len(self.other.mail_server_ids), 1)
+
+    def test_a_domain_that_is_everybodys(self):
+        """It is that of General Settings, and in no row of the table yet."""
+        domain = self.env["mail.alias.domain"]
+        wizard = self.wizard(self.other)
+        self.assertIn("odoomommy.com is everybody's", wizard.takes_domain)
+        self.assertIn("that of Ohm Two alone", wizard.takes_domain)
+        wizard.share_domain = True
+        self.assertIn("odoomommy.com, shared by all companies", wizard.plan)
+        wizard.action_setup()
+        self.assertTrue(wizard.succeeded, wizard.result)
+        row = domain.search([("name", "=", "odoomommy.com")])
+        self.assertFalse(row.company_id)
+        self.assertEqual(self.other.alias_domain_id, row)
+        self.assertFalse(self.wizard(self.other).takes_domain, "it is in the table by now")
+
+    def test_a_domain_that_becomes_a_companys_all_the_same(self):
+        self.wizard(self.other).action_setup()
+        row = self.env["mail.alias.domain"].search([("name", "=", "odoomommy.com")])
+        self.assertEqual(row.company_id, self.other)
+        self.env["ir.config_parameter"].set_param("mail.catchall.domain", "other.example")
+        self.assertFalse(self.wizard(self.other, email="kevin@own.example").takes_domain)
+
+    def test_both_servers_are_everybodys(self):
+        self.mail_server(self.at)
+        fetched = self.incoming_server(self.at)
+        told = self.wizard(self.other).takes_away
+        self.assertIn("Ohm SMTP is everybody's", told)
+        self.assertIn(f"by {fetched.name} for everybody", told)
+
+    def test_another_address_forgets_how_the_former_went(self):
+        wizard = self.wizard(password="wrong")
+        wizard.action_setup()
+        self.assertTrue(wizard.result)
+        with Form(wizard) as form:
+            form.email = "lee@odoomommy.com"
+            self.assertFalse(form.result)
+            form.password = "wrong"
 
     def test_a_server_of_another_company(self):
         self.mail_server(self.at, company_id=self.company.id)

@@ -7,6 +7,7 @@ from unittest.mock import patch
 
 from odoo.exceptions import RedirectWarning
 from odoo.tests import HttpCase, tagged
+from odoo.tools import mute_logger
 
 from ..dev.provider.tls import write_certificates
 from .common import MailRoutingCase
@@ -23,7 +24,7 @@ class TestMailboxOAuth(MailRoutingCase, HttpCase):
         shown, self.trusted = write_certificates(Path(folder.name))
         self.endpoint = TokenEndpoint()
         self.addCleanup(self.endpoint.close)
-        smtp = self.door(SmtpDoor, (self.at.smtp_host, self.at.smtp_port), shown)
+        self.smtp = smtp = self.door(SmtpDoor, (self.at.smtp_host, self.at.smtp_port), shown)
         imap = self.door(ImapDoor, (self.at.imap_host, self.at.imap_port), shown)
         self.office = self.env.ref("mail_company_routing.mail_provider_outlook")
         self.office.write(
@@ -158,6 +159,41 @@ class TestMailboxOAuth(MailRoutingCase, HttpCase):
         self.assertFalse(wizard.succeeded)
         self.assertIn("AADSTS65001", wizard.result)
         self.assertFalse(self.env["ir.mail_server"].search([]))
+
+    def test_a_login_that_is_refused_by_smtp(self):
+        """Odoo's module sends the token and does not look at the answer."""
+        for how in ("at once", "after a challenge"):
+            with self.subTest(how=how):
+                wizard = self.admins()
+                self.come_back(wizard.action_setup())
+                wizard.invalidate_recordset()
+                self.smtp.refuses = how
+                wizard.action_setup()
+                self.assertFalse(wizard.succeeded)
+                self.assertEqual(wizard.result.count("fa-check"), 1, "connected, not logged in")
+                self.assertIn("535 5.7.3 Authentication unsuccessful", wizard.result)
+                self.assertIn("Connect its account again", wizard.result)
+                self.assertNotIn("MAIL", self.smtp.commands)
+                self.assertFalse(self.env["ir.mail_server"].search([]))
+
+    @mute_logger("odoo.addons.mail.models.mail_mail")
+    def test_a_login_that_is_refused_later(self):
+        """The mail says that the login failed, not that its sender was refused."""
+        wizard = self.admins()
+        self.come_back(wizard.action_setup())
+        wizard.invalidate_recordset()
+        wizard.action_setup()
+        self.assertTrue(wizard.succeeded, wizard.result)
+        for how, words in (("at once", "530 5.7.57"), ("after a challenge", "535 5.7.3")):
+            with self.subTest(how=how):
+                self.smtp.refuses = how
+                mail = self.mail()
+                mail.send()
+                self.assertEqual(mail.state, "exception")
+                self.assertIn(words, mail.failure_reason)
+                self.assertIn("refused the login by OAuth", mail.failure_reason)
+                for secret in ("access-", "refresh-", "the-secret"):
+                    self.assertNotIn(secret, mail.failure_reason)
 
     def test_a_password_server_is_followed_by_one_that_logs_in_by_oauth(self):
         former = self.mail_server(

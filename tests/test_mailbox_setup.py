@@ -222,7 +222,7 @@ class NetEaseDoor(socketserver.ThreadingTCPServer):
         self.provider = provider
         self.offers = b"IMAP4rev1 ID"
         self.told = []
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self):
         self.shutdown()

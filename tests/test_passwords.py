@@ -5,6 +5,7 @@ import base64
 import hmac
 import logging
 import random
+import smtplib
 import socketserver
 import threading
 import urllib.parse
@@ -86,7 +87,7 @@ class OneMechanism(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), _OneMechanismSession)
         self.mechanism, self.password, self.says = mechanism, password, says
         self.logged_in = []
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self):
         self.shutdown()
@@ -154,6 +155,14 @@ class TestLogin(MailRoutingCase):
                 )
                 connection.close()
                 self.assertEqual(server.logged_in, [LOGIN], mechanism)
+
+    def test_an_answer_without_an_end(self):
+        server = OneMechanism("LOGIN", PASSWORD, says="535-no\r\n" * 1000 + "535 no")
+        self.addCleanup(server.close)
+        with self.assertRaisesRegex(smtplib.SMTPServerDisconnected, "of more than 100 lines"):
+            self.env["ir.mail_server"].connect(
+                "127.0.0.1", server.server_address[1], LOGIN, "wrong one"
+            )
 
     @mute_logger(*QUIET)
     def test_a_refusal_tells_nothing_of_it(self):
@@ -289,7 +298,7 @@ class TalkativeImap(socketserver.ThreadingTCPServer):
     def __init__(self, offers=b"", login=b"", handler=None):
         super().__init__(("127.0.0.1", 0), handler or _TalkativeImapSession)
         self.offers, self.login = offers, login
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self):
         self.shutdown()
@@ -332,6 +341,9 @@ class TestSetUp(BaseCase):
         super().setUp()
         self.registry = Registry(get_db_name())
         self.password = f"secret-{random.getrandbits(64):x}-ß"
+        with self.registry.cursor() as cr:
+            cr.execute("SELECT txid_current() % (2 ^ 32)::bigint")
+            (self.first_transaction,) = cr.fetchone()
         self.addCleanup(self.clean)
 
     def clean(self):
@@ -396,15 +408,19 @@ class TestSetUp(BaseCase):
         return provider.start()
 
     def tables(self):
-        """List the tables that hold the password in some form."""
+        """List the tables that hold the password in some form.
+
+        A row that is older than this test cannot hold its password, and is not read.
+        """
         forms = [f"%{form}%" for form in forms_of(self.password, "set@setup.example")]
         found = []
         with self.registry.cursor() as cr:
             cr.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
             for (table,) in cr.fetchall():
                 cr.execute(
-                    f'SELECT 1 FROM "{table}" t WHERE t::text LIKE ANY(%s) LIMIT 1',  # noqa: S608
-                    [[form.replace("\\", "\\\\") for form in forms]],
+                    f'SELECT 1 FROM "{table}" t'  # noqa: S608
+                    " WHERE t.xmin::text::bigint >= %s AND t::text LIKE ANY(%s) LIMIT 1",
+                    [self.first_transaction, [form.replace("\\", "\\\\") for form in forms]],
                 )
                 if cr.fetchone():
                     found.append(table)

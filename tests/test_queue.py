@@ -4,7 +4,7 @@
 from datetime import datetime, timedelta
 from unittest.mock import patch
 
-from odoo.tests import tagged
+from odoo.tests import new_test_user, tagged
 from odoo.tools import mute_logger
 
 from .common import CUSTOMER, MailRoutingCase
@@ -168,6 +168,38 @@ class TestQueue(MailRoutingCase):
         self.assertEqual(self.arrived(), [mail.subject for mail in waited], "once, in order")
         self.assertFalse(self.env["mail.lane"]._is_stuck())
 
+    def test_more_mails_than_are_given_up_at_a_time(self):
+        values = {"email_from": "kevin@odoomommy.com", "email_to": CUSTOMER}
+        mails = self.env["mail.mail"].create([values] * 1002)
+        self.provider_.stop()
+        self.run_queue()
+        self.wait(hours=73)
+        self.assertEqual(set(mails.mapped("state")), {"exception"})
+
+    def test_nobody_is_told_of_servers_of_companies_that_he_does_not_work_in(self):
+        other = self.env["res.company"].create({"name": "Other"})
+        self.server.company_id = other
+        here = new_test_user(self.env, "here", groups="base.group_system")
+        there = new_test_user(self.env, "there", groups="base.group_system", company_id=other.id,
+                              company_ids=[(6, 0, other.ids)])  # fmt: skip
+
+        def told(user):
+            lanes = self.env["mail.lane"].with_user(user)
+            return lanes._is_stuck(), len(list(lanes.env["mail.checkup"]._check_queue()))
+
+        self.provider_.fail("rcpt", "451 4.2.1 Mailbox busy", times=10)
+        mail = self.mail(mail_server_id=self.server.id)
+        self.run_queue()
+        self.wait(hours=5)
+        self.assertEqual(mail.tries, 2)
+        self.assertEqual((told(there), told(here)), ((True, 1), (False, 0)), "a mail put off")
+        self.provider_.stop()
+        self.wait(hours=1)
+        self.wait(hours=5)
+        self.assertEqual((told(there), told(here)), ((True, 2), (False, 0)), "a server, too")
+        self.server.company_id = False
+        self.assertEqual((told(there), told(here)), ((True, 2), (True, 2)), "everybody's server")
+
     def test_a_mail_that_is_put_off_for_three_days_fails_with_the_last_reply(self):
         self.provider_.fail("rcpt", "451 4.2.1 Mailbox busy", times=10_000)
         mail = self.mails(1)
@@ -206,6 +238,18 @@ class TestQueue(MailRoutingCase):
         self.mail().send()
         with self.assertRaisesRegex(Exception, "pauses until"):
             self.mail().send(raise_exception=True)
+
+    def test_a_message_that_keeps_its_id_is_not_written(self):
+        """That would be two statements a mail."""
+        mail = self.mail()
+        mail.flush_recordset()
+        query = "UPDATE mail_message SET write_date = %s WHERE id = %s"
+        self.env.cr.execute(query, [MONDAY, mail.mail_message_id.id])
+        mail.invalidate_recordset()
+        self.run_queue()
+        self.env.flush_all()
+        self.env.invalidate_all()
+        self.assertEqual((mail.state, mail.mail_message_id.write_date), ("sent", MONDAY))
 
     # ------------------------------------------------------------
     # Limits

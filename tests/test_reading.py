@@ -281,7 +281,7 @@ class TestReading(TwoCompaniesCase):
                 yield f"{name} {ids}", call(name, ids=ids)
 
     def is_ours(self, model, name):
-        return self.env["ir.model.fields"]._get(model, name).modules == "mail_company_routing"
+        return self.env[model]._fields[name].base_field._modules == ("mail_company_routing",)
 
     def methods(self, model):
         """List the public methods that the addon adds to a model, or changes in it."""

@@ -7,15 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from odoo.tests import TransactionCase, tagged
+from odoo.tests import BaseCase, TransactionCase, tagged
 from odoo.tools.convert import convert_file
 
-from ..hooks import uninstall_hook
+from ..hooks import rename_duplicates, tell_administrators, uninstall_hook
 
 ROOT = Path(__file__).resolve().parent.parent
 ADDON = "mail_company_routing"
 
-#: Each step is one run of Odoo, since starting it takes longest; a script prints its answer
+#: Starting Odoo takes longest: so all is done in one database, and asked by SQL
 SCRIPT = """
 import json
 from dev.odoo import database, execute, odoo_config, run_odoo
@@ -27,34 +27,149 @@ env.ref("mail_company_routing.mail_provider_gmail").smtp_host = "smtp.changed.ex
 env["res.config.settings"].create(
     {"mail_catch_all": False, "mail_restrict_username": True, "mail_sender_name_format": "name"}
 ).execute()
+# as the version before left it: a company with an Email Domain, its aliases without one
+env.company.alias_domain_id = env["mail.alias.domain"].create({"name": "a.com"})
+env.cr.commit()
+env.cr.execute(
+    "ALTER TABLE mail_alias DROP COLUMN alias_domain_id, DROP COLUMN alias_full_name,"
+    " DROP COLUMN alias_incoming_local, DROP CONSTRAINT mail_alias_alias_unique,"
+    " ADD CONSTRAINT mail_alias_alias_unique UNIQUE (alias_name)"
+)
+env.cr.execute(
+    "COMMENT ON CONSTRAINT mail_alias_alias_unique ON mail_alias IS 'UNIQUE(alias_name)'"
+)
 env.cr.commit()
 '''
-TELL = '''
-import json
-providers = env["mail.provider"].with_context(active_test=False).search([])
-print("told", json.dumps([provider.smtp_host or "" for provider in providers]))
+DUPLICATE = '''
+model = env["ir.model"]._get_id("crm.lead")
+for number in range(20):
+    domain = env["mail.alias.domain"].create({"name": f"d{number}.com"})
+    for name in ("sales", f"own{number}"):
+        env["mail.alias"].create(
+            {"alias_name": name, "alias_domain_id": domain.id, "alias_model_id": model}
+        )
+env["mail.alias"].create({"alias_name": "sales", "alias_domain_id": False, "alias_model_id": model})
+env.cr.commit()
 '''
 UNINSTALL = '''
 env["ir.module.module"].search([("name", "=", "mail_company_routing")]).button_immediate_uninstall()
 '''
 
-def hosts(name, then):
-    run = run_odoo(["shell", "-d", name], config=odoo_config(name), stdin=TELL + then)
-    (line,) = [line for line in run.stdout.splitlines() if "told " in line]
-    return json.loads(line.partition("told ")[2])
+def shell(script):
+    run_odoo(["shell", "-d", name], config=odoo_config(name), stdin=script)
 
-def parameters(name):
-    query = "SELECT key FROM ir_config_parameter WHERE starts_with(key, 'mail_company_routing.')"
-    return [key for key, in execute(query, database=name)]
+def update(module):
+    run_odoo(["-u", module, "--stop-after-init"], config=odoo_config(name))
+
+def ask(query):
+    return [value for value, in execute(query, database=name)]
+
+def providers():
+    return ask("SELECT coalesce(smtp_host, '') FROM mail_provider")
+
+def parameters():
+    return ask("SELECT key FROM ir_config_parameter WHERE key LIKE 'mail_company_routing.%'")
+
+def aliases():
+    rows = ask("SELECT to_json(a) FROM mail_alias a WHERE alias_name IS NOT NULL ORDER BY id")
+    columns = "alias_name", "alias_domain_id", "alias_incoming_local"
+    return {
+        "aliases": [[row.get(column) for column in columns] for row in rows],
+        "constraint": ask(
+            "SELECT pg_get_constraintdef(oid) FROM pg_constraint"
+            " WHERE conname = 'mail_alias_alias_unique'"
+        ),
+        "indexes": ask(
+            "SELECT indexname FROM pg_indexes WHERE indexname LIKE 'mail_alias_name_domain%'"
+        ),
+    }
 
 with database(MODULES) as name:
-    answers = {"installed": hosts(name, CHANGE)}
-    run_odoo(["-u", ADDON, "--stop-after-init"], config=odoo_config(name))
-    answers["parameters"] = parameters(name)
-    answers["upgraded"] = hosts(name, UNINSTALL)
-    answers["uninstalled"] = parameters(name)
-print("answers", json.dumps(answers))
+    told = {"installed": {"providers": providers()}}
+    shell(CHANGE)
+    told["before"] = aliases()
+    update(ADDON)
+    told["upgraded"] = {"providers": providers(), "parameters": parameters(), **aliases()}
+    shell(DUPLICATE)
+    told["doubled"] = aliases()
+    update("mail")
+    told["updated"] = aliases()
+    shell(UNINSTALL)
+    told["uninstalled"] = {
+        "parameters": parameters(),
+        **aliases(),
+        "body": ask("SELECT body FROM mail_message WHERE subject = 'Aliases were renamed'")[0],
+        "notified": ask(
+            "SELECT count(*) FROM mail_notification n JOIN mail_message m"
+            " ON m.id = n.mail_message_id WHERE m.subject = 'Aliases were renamed'"
+        )[0],
+    }
+print("told", json.dumps(told))
 """
+
+
+@tagged("post_install", "-at_install")
+class TestInADatabaseOfItsOwn(BaseCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            text=True,
+            stdout=subprocess.PIPE,
+            check=True,
+        )
+        cls.told = json.loads(done.stdout.rpartition("told ")[2])
+
+    def test_providers(self):
+        """An upgrade brings no deleted provider back, and changes none."""
+        installed = self.told["installed"]["providers"]
+        self.assertIn("smtp.zoho.com", installed)
+        self.assertIn("smtp.gmail.com", installed)
+        self.assertEqual(
+            sorted(self.told["upgraded"]["providers"]),
+            sorted(
+                "smtp.changed.example" if host == "smtp.gmail.com" else host
+                for host in installed
+                if host != "smtp.zoho.com"
+            ),
+        )
+
+    def test_parameters(self):
+        self.assertEqual(len(self.told["upgraded"]["parameters"]), 4, "they survive an upgrade")
+        self.assertEqual(self.told["uninstalled"]["parameters"], [])
+
+    def test_an_upgrade_changes_no_alias(self):
+        before, upgraded = self.told["before"]["aliases"], self.told["upgraded"]
+        self.assertTrue(before)
+        self.assertEqual(
+            upgraded["aliases"], [[name, None, True] for name, _domain, _local in before]
+        )
+        self.assertEqual(upgraded["constraint"], ["CHECK ((1 = 1))"])
+
+    def test_names_that_are_there_twice_outlive_an_update_of_odoos_own_module(self):
+        before, doubled = self.told["before"], self.told["doubled"]
+        self.assertEqual(len(doubled["aliases"]), len(before["aliases"]) + 41)
+        self.assertEqual(self.told["updated"]["aliases"], doubled["aliases"])
+        for step in ("upgraded", "doubled", "updated"):
+            self.assertEqual(self.told[step]["indexes"], ["mail_alias_name_domain_unique"])
+
+    def test_without_the_addon_each_alias_has_a_name_of_its_own(self):
+        """None is lost, and it is told."""
+        uninstalled = self.told["uninstalled"]
+        names = [name for name, _domain, _local in uninstalled["aliases"]]
+        self.assertEqual(uninstalled["constraint"], ["UNIQUE (alias_name)"])
+        self.assertEqual(uninstalled["indexes"], [])
+        self.assertEqual(len(names), len(self.told["doubled"]["aliases"]))
+        self.assertEqual(len(set(names)), len(names))
+        self.assertEqual(names.count("sales"), 1)
+        self.assertIn("own7", names)
+        for number in range(20):
+            self.assertIn(f"sales-d{number}.com", names)
+            self.assertIn(f"sales@d{number}.com -&gt; sales-d{number}.com", uninstalled["body"])
+        self.assertTrue(uninstalled["notified"], "the administrators are told")
 
 
 @tagged("post_install", "-at_install")
@@ -83,27 +198,30 @@ class TestUninstall(TransactionCase):
         self.assertEqual(self.env["mail.provider"].search_count([]), count)
         self.assertEqual(gmail.smtp_host, "smtp.changed.example")
 
-    def test_in_a_database_of_its_own(self):
-        env = {**os.environ, "PYTHONPATH": str(ROOT)}
-        done = subprocess.run(
-            [sys.executable, "-c", SCRIPT],
-            cwd=ROOT,
-            env=env,
-            text=True,
-            stdout=subprocess.PIPE,
-            check=True,
+    def test_which_of_several_keeps_its_name(self):
+        self.env["mail.alias"].search([]).alias_name = False
+        model = self.env["ir.model"]._get_id("res.partner")
+        domains = self.env["mail.alias.domain"].create(
+            [{"name": "late.com", "sequence": 20}, {"name": "bücher.de", "sequence": 5}]
         )
-        answers = json.loads(done.stdout.rpartition("answers ")[2])
-        installed, parameters, upgraded, uninstalled = answers.values()
-        self.assertIn("smtp.zoho.com", installed)
-        self.assertIn("smtp.gmail.com", installed)
+        self.env["mail.alias"].create(
+            [
+                {"alias_name": name, "alias_domain_id": domain, "alias_model_id": model}
+                for name, domain in (
+                    ("info", domains[0].id),
+                    ("info", domains[1].id),
+                    ("jobs", domains[0].id),
+                    ("jobs", False),
+                    ("jobs-late.com", False),
+                )
+            ]
+        )
+        renamed = rename_duplicates(self.env)
         self.assertEqual(
-            sorted(upgraded),
-            sorted(
-                "smtp.changed.example" if host == "smtp.gmail.com" else host
-                for host in installed
-                if host != "smtp.zoho.com"
-            ),
+            sorted(renamed),
+            [("info@late.com", "info-late.com"), ("jobs@late.com", "jobs-late.com-2")],
         )
-        self.assertEqual(len(parameters), 4, "they survive an upgrade")
-        self.assertEqual(uninstalled, [])
+        tell_administrators(self.env, renamed)
+        message = self.env["mail.message"].search([("subject", "=", "Aliases were renamed")])
+        administrators = self.env.ref("base.group_system").users.partner_id
+        self.assertEqual(message.notification_ids.res_partner_id, administrators)

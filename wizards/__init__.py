@@ -7,6 +7,8 @@ from . import mail_mailbox_progress
 from . import mail_mailbox_setup
 from . import mail_mailbox_guess
 from . import mail_mailbox_oauth
+from . import mail_mailbox_plan
+from . import mail_mailbox_records
 from . import mail_resend_message
 from . import mail_route_explain
 from . import mail_routing_start

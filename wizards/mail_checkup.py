@@ -261,11 +261,9 @@ class MailCheckup(models.TransientModel):
                 _(
                     "Mails that a provider has put off for more than four hours: %s. Each says why;"
                     " they are tried again by themselves.",
-                    put_off,
+                    len(put_off),
                 ),
-                self.env["mail.mail"].search(
-                    [("state", "=", "outgoing"), ("next_try", "!=", False)]
-                ),
+                self.env["mail.mail"].browse(put_off),
             )
 
     @api.model

@@ -8,13 +8,8 @@ from markupsafe import Markup
 
 from odoo import _, fields, models, tools
 
-from ..models.dns_lookup import (
-    TIMEOUT,
-    TOTAL_TIMEOUT,
-    DnsLookup,
-    can_look_up,
-    look_up_each,
-)
+from ..discovery import can_look_up
+from ..models.dns_lookup import TIMEOUT, TOTAL_TIMEOUT, DnsLookup, look_up_each
 from ..routing import (
     MailPath,
     ascii_domain,

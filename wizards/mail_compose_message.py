@@ -25,6 +25,10 @@ class MailComposeMessage(models.TransientModel):
         Native decides Reply-To before it knows who a mail is from, and in the company in force.
         """
         values = super().get_mail_values(res_ids)
+        if self.composition_mode == "mass_mail" and not self.env.su:
+            # native makes these mails as superuser
+            say = self.env["mail.message"]._as_user_may_say
+            values = {res_id: say(mail_values) for res_id, mail_values in values.items()}
         mass = self.composition_mode == "mass_mail" and self.model and not self.reply_to_force_new
         if mass and self.env["mail.routing"]._is_active():
             self._answer_as_documents(values)

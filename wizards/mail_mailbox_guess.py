@@ -21,6 +21,8 @@ class MailMailboxSetup(models.TransientModel):
     @api.onchange("email")
     def _onchange_email(self):
         """Let another address change what was guessed, and nothing that was typed."""
+        # what the trial of another address has told
+        self.result = self.asks_unverified = False
         if is_address(self.email or "") and not self._is_typed():
             guess, provider = self._guess(self.email)
             self.guess = json.dumps(guess)

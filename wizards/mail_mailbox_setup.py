@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: LGPL-3.0-only
-import dataclasses
 import ipaddress
 import json
 import threading
@@ -13,7 +12,7 @@ from odoo.exceptions import UserError, ValidationError
 from odoo.service.model import PG_CONCURRENCY_ERRORS_TO_RETRY
 
 from ..discovery import tls_context
-from ..routing import Domain, Draft, Server, ascii_address, decide, domain_of, is_address
+from ..routing import Draft, ascii_address, is_address
 from .mail_mailbox_progress import line_of, step_of
 from .mail_mailbox_trial import StepFailed, Trial
 
@@ -76,14 +75,6 @@ class MailMailboxSetup(models.TransientModel):
         string="The Domain Has a Catch-All", compute="_compute_hosts", store=True, readonly=False
     )
     provider_note = fields.Char(string="Note", compute="_compute_provider_note")
-    plan = fields.Html(string="What Will Be Set Up", compute="_compute_plan", sanitize=False)
-    takes_away = fields.Char(
-        compute="_compute_plan", help="What others lose if the server that is there is taken"
-    )
-    make_another = fields.Boolean(
-        string="Make Another Server Instead",
-        help="The server that is there stays as it is, and this company gets one of its own.",
-    )
     asks_unverified = fields.Boolean(readonly=True)
     unverified_servers = fields.Char(readonly=True)
     accept_unverified = fields.Boolean(
@@ -156,31 +147,6 @@ class MailMailboxSetup(models.TransientModel):
             "has_catch_all": provider.has_catch_all,
         }
 
-    @api.depends(
-        "company_id",
-        "email",
-        "guess",
-        "has_catch_all",
-        "incoming_host",
-        "incoming_type",
-        "login",
-        "make_another",
-        "provider_id",
-        "restricted",
-        "smtp_host",
-    )
-    def _compute_plan(self):
-        self.check_access_rights("read")  # it tells of servers and mailboxes
-        for wizard in self:
-            lines, takes_away = [], ""
-            if wizard.smtp_host and wizard.email:
-                there = wizard._in_company()
-                lines, takes_away = there._plan(), there._takes_away()
-            wizard.plan = Markup("<ul>%s</ul>") % Markup("").join(
-                Markup("<li>%s</li>") % line for line in lines
-            )
-            wizard.takes_away = takes_away
-
     @api.depends("oauth_module", "smtp_host")
     def _compute_provider_note(self):
         for wizard in self:
@@ -194,220 +160,6 @@ class MailMailboxSetup(models.TransientModel):
             return self
         others = [one for one in self.env.companies.ids if one != company.id]
         return self.with_context(allowed_company_ids=[company._origin.id, *others])
-
-    def _plan(self):
-        """List what will be set up, in sentences."""
-        outgoing, incoming = self._outgoing(), self._incoming()
-        lines = [
-            _("Updates the outgoing server %s", outgoing.name)
-            if outgoing
-            else _("Outgoing server %s", self.smtp_host)
-        ]
-        if self.restricted:
-            lines.append(_("Mail leaves as %s, the author as the name", self.email))
-        if self._leaves_incoming(incoming):
-            lines.append(_("The incoming server %s stays as it is", incoming.name))
-        elif self.incoming_type != "none":
-            lines.append(
-                _("Updates the incoming server %s", incoming.name)
-                if incoming
-                else _("Incoming server %s", self.incoming_host or "…")
-            )
-        domain = self._own_domain()
-        if domain:
-            lines.append(_("Alias domain %s", domain))
-        lines += self._plan_of_answers(domain)
-        if self._many_companies():
-            lines.append(_("Mail of %s uses these servers", self.company_id.name))
-        return lines
-
-    def _plan_of_answers(self, domain):
-        """Say where answers will go: what the decision says of the facts as they will be."""
-        company = self.company_id._origin
-        his = self.env.su or company in self.env.user.company_ids
-        if not is_address(self.email or "") or company and not his:
-            return []  # where another company has its answers is not his to read
-        facts = self._facts_then(domain)
-        answers = self._decide_by(facts).reply_to or ascii_address(self.email)
-        lines = []
-        without = not domain and not self.has_catch_all and self.incoming_type != "none"
-        if without and facts.settings.catch_all and not self._is_only_mailbox():
-            lines.append(
-                _("Catch All stays as it is in General Settings: other mailboxes are fetched")
-            )
-        if answers == ascii_address(self.email) and not self.has_catch_all:
-            lines.append(_("No catch-all: answers come to this mailbox"))
-        else:
-            lines.append(_("Answers go to %s", answers))
-        return lines
-
-    def _facts_then(self, domain):
-        """Give the facts of the decision as they will be once the mailbox is set up.
-
-        :param domain: name of the alias domain that goes along, ``""`` without one
-        """
-        facts = self.env["mail.routing"]._get_facts()
-        many = self._many_companies()
-        company_id = self.company_id._origin.id if many else None
-        login = ascii_address(self._login_to_fetch() or "")
-        fetched = self.incoming_type != "none" and is_address(login)
-        fetched &= not self._leaves_incoming(self._incoming())
-        settings = facts.settings
-        if not domain and self._turns_catch_all_off():
-            settings = dataclasses.replace(settings, catch_all=False)
-        row, domains = None, list(facts.domains)
-        if domain:
-            row = facts.domain_named.get(domain) or Domain(
-                -1, domain, company_id=self.company_id._origin.id or None
-            )
-            catch_all = "yes" if self.has_catch_all else "no"
-            domains = [one for one in domains if one.id != row.id]
-            row = dataclasses.replace(row, catch_all=catch_all)
-            domains.append(row)
-        companies = []
-        for company in facts.companies:
-            if company.id == self.company_id._origin.id:
-                company = dataclasses.replace(
-                    company,
-                    domain_id=company.domain_id or (row.id if row else None),
-                    mail_server_by_domain=company.mail_server_by_domain or many,
-                    mailbox=company.mailbox or (login if fetched and many else ""),
-                )
-            companies.append(company)
-        server = self._server_then(company_id)
-        return dataclasses.replace(
-            facts,
-            settings=settings,
-            companies=tuple(companies),
-            domains=tuple(domains),
-            servers=(*(one for one in facts.servers if one.id != server.id), server),
-            mailbox=facts.mailbox or (login if fetched and not many else ""),
-            mailboxes=tuple(dict.fromkeys((*facts.mailboxes, *([login] if fetched else [])))),
-        )
-
-    def _server_then(self, company_id):
-        """Give the outgoing server as the decision will know it."""
-        outgoing = self._outgoing()
-        return Server(
-            id=outgoing.id or -1,
-            name=outgoing.name or self.email,
-            company_id=company_id,
-            policy="login" if self.restricted else "any",
-            sender_address=ascii_address(self.email),
-            has_username=True,
-            from_filter=outgoing.from_filter or "",
-        )
-
-    def _decide_by(self, facts):
-        """Give the route that a mail of this address has, by some facts, by its own server."""
-        company_id = (self.company_id or self.env.company)._origin.id
-        server = self._server_then(company_id if self._many_companies() else None)
-        draft = Draft(ascii_address(self.email), company_id=company_id, server=server)
-        return decide(draft, facts)
-
-    def _takes_away(self):
-        """Say what others lose by it, ``""`` where it is nothing."""
-        if not self._many_companies():
-            return ""
-        outgoing = self._outgoing()
-        if not outgoing or outgoing.company_id == self.company_id._origin:
-            return self._takes_mailbox_away()
-        if outgoing.company_id:
-            return _(
-                "The outgoing server %(server)s belongs to %(other)s. It would become that of"
-                " %(company)s, and no mail of %(other)s would leave through it any more.",
-                server=outgoing.name,
-                other=outgoing.company_id.name,
-                company=self.company_id.name,
-            )
-        return _(
-            "The outgoing server %(server)s is everybody's. It would become that of %(company)s"
-            " alone, and be taken away from all other companies.",
-            server=outgoing.name,
-            company=self.company_id.name,
-        )
-
-    def _takes_mailbox_away(self):
-        """Say whose answers would go elsewhere, ``""`` where nobody's."""
-        incoming = self._incoming()
-        others = incoming and incoming.company_id != self.company_id._origin
-        if not others or self.incoming_type == "none" or self._leaves_incoming(incoming):
-            return ""
-        return _(
-            "The mailbox is fetched already, by %(server)s for %(other)s. It would become that of"
-            " %(company)s, and its mail with it.",
-            server=incoming.name,
-            other=incoming.company_id.name or _("everybody"),
-            company=self.company_id.name,
-        )
-
-    def _outgoing(self):
-        """Give the outgoing server that this mailbox has already, empty without one."""
-        server = self.env["ir.mail_server"].with_context(active_test=False)
-        if self.outgoing_id and self.outgoing_id.smtp_user == self.login:
-            return self.outgoing_id.with_env(server.env)
-        if not (self.smtp_host and self.login):
-            return server
-        servers = server.search(
-            [("smtp_host", "=", self.smtp_host), ("smtp_user", "=", self.login)]
-        )
-        if self.oauth_module:  # one that logs in by password stays until the other works
-            servers = servers.filtered_domain([("smtp_authentication", "=", self._oauth_kind())])
-        return self._best(servers, only_own=self.make_another)
-
-    def _incoming(self):
-        """Give the incoming server that this mailbox has already, empty without one."""
-        server = self.env["fetchmail.server"].with_context(active_test=False)
-        login = self._login_to_fetch()
-        if self.incoming_id and self.incoming_id.user == login:
-            return self.incoming_id.with_env(server.env)
-        if self.incoming_type == "none" or not (self.incoming_host and login):
-            return server
-        servers = server.search([("server", "=", self.incoming_host), ("user", "=", login)])
-        if self.oauth_module:
-            servers = servers.filtered_domain([("server_type", "=", self._oauth_kind())])
-        return self._best(servers)
-
-    def _best(self, servers, only_own=False):
-        """Give one of several servers: the company's own comes first, then everybody's."""
-        company = self.company_id._origin if self._many_companies() else self.company_id.browse()
-        own = servers.filtered(lambda server: server.company_id == company)
-        if own or only_own:
-            return own[:1]
-        return (servers.filtered(lambda server: not server.company_id) or servers)[:1]
-
-    def _leaves_incoming(self, incoming):
-        """Tell whether the mailbox is fetched already, for others, and shall go on as it is."""
-        return bool(
-            incoming
-            and self.make_another
-            and self._many_companies()
-            and incoming.company_id != self.company_id._origin
-        )
-
-    def _login_to_fetch(self):
-        """Give the login of the mailbox that is fetched."""
-        return self.incoming_login or self.login
-
-    def _is_only_mailbox(self):
-        """Tell whether no other mailbox is fetched, so that no catch-all can lead there."""
-        others = self.env["mail.routing"]._get_facts().mailboxes
-        return not set(others) - {ascii_address(self.email or ""), self.login}
-
-    def _turns_catch_all_off(self):
-        """Tell whether General Settings will have no catch-all, where the domain is everybody's."""
-        fetched = self.incoming_type != "none"
-        return not self.has_catch_all and fetched and self._is_only_mailbox()
-
-    def _own_domain(self):
-        """The domain that the address stands for; none where everybody may have a mailbox."""
-        domain = domain_of(ascii_address(self.email or ""))
-        if self._guess_is_public(domain) or self.env["mail.provider"]._is_public(domain):
-            return ""
-        return domain
-
-    def _many_companies(self):
-        return bool(self.company_id) and self.env["res.company"].sudo().search_count([]) > 1
 
     # ------------------------------------------------------------
     # Setting up
@@ -551,102 +303,6 @@ class MailMailboxSetup(models.TransientModel):
             return ipaddress.ip_address(host).is_loopback
         except ValueError:
             return False
-
-    def _make_records(self, password):
-        """Make or update the servers, the domain and the options; give both servers."""
-        outgoing = self._outgoing()
-        if outgoing:
-            outgoing.write(self._outgoing_values())
-        else:
-            limits = {name: self.provider_id[name] for name in ("max_per_minute", "max_per_day")}
-            values = {"name": self.email, **limits, **self._outgoing_values()}
-            outgoing = outgoing.create(values)
-        if not self.oauth_module:
-            self._fill_in(outgoing, "smtp_pass", password)
-        incoming = self._make_incoming(password)
-        if self.oauth_module:
-            self._retire_passwords(outgoing, incoming)
-        self._make_options()
-        return outgoing, incoming
-
-    def _outgoing_values(self):
-        """Give what the outgoing server will be."""
-        return {
-            "smtp_host": self.smtp_host,
-            "smtp_port": self.smtp_port,
-            "smtp_encryption": self.smtp_encryption,
-            "smtp_authentication": self._oauth_kind() or "login",
-            "smtp_user": self.login,
-            "sender_address": ascii_address(self.email),
-            "sender_policy": "login" if self.restricted else "any",
-            "company_id": self.company_id.id if self._many_companies() else False,
-            "active": True,
-        }
-
-    def _make_incoming(self, password):
-        incoming = self._incoming()
-        if self.incoming_type == "none" or self._leaves_incoming(incoming):
-            return incoming
-        values = self._incoming_values()
-        if incoming:
-            incoming.write(values)
-        else:
-            incoming = incoming.create({"name": self.email, **values})
-        if self.oauth_module:
-            self._share_consent(incoming)
-        else:
-            self._fill_in(incoming, "password", password)
-        return incoming
-
-    def _incoming_values(self):
-        """Give what the incoming server will be."""
-        return {
-            "server_type": self._oauth_kind() or self.incoming_type,
-            "server": self.incoming_host,
-            "port": self.incoming_port,
-            "is_ssl": self.incoming_ssl,
-            "user": self._login_to_fetch(),
-            "company_id": self.company_id.id if self._many_companies() else False,
-            "active": True,
-        }
-
-    @staticmethod
-    def _fill_in(server, field, password):
-        """Write the password of a server, in a statement that does not fail.
-
-        Odoo logs those that do, with all that is in them. By now the row is this transaction's.
-        """
-        server.flush_recordset()
-        server[field] = password
-        server.flush_recordset([field])
-
-    def _make_options(self):
-        """Domain and options that fit what the provider can do."""
-        # so that General Settings show the servers that there are now
-        self.env["ir.config_parameter"].sudo().set_param(
-            "base_setup.default_external_email_server", True
-        )
-        name = self._own_domain()
-        catch_all = "yes" if self.has_catch_all else "no"
-        company = self.company_id
-        if not name:
-            if self._turns_catch_all_off():
-                self.env["ir.config_parameter"].sudo().set_param(
-                    "mail_company_routing.catch_all", "False"
-                )
-        else:
-            table = self.env["mail.alias.domain"].with_context(active_test=False)
-            domain = table.search([("name", "=", name)])
-            if domain:
-                domain.write({"active": True, "catch_all": catch_all})
-            else:
-                domain = table.create(
-                    {"name": name, "company_id": company.id, "catch_all": catch_all}
-                )
-            if company and not company.alias_domain_id:
-                company.alias_domain_id = domain
-        if self._many_companies():
-            company.mail_server_by_domain = True
 
     # ------------------------------------------------------------
     # Progress

@@ -4,22 +4,20 @@
 import logging
 import poplib
 import smtplib
-import socket
 import ssl
 import time
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from email.utils import make_msgid
 from imaplib import IMAP4
 
 from odoo import _
 from odoo.exceptions import UserError
 
-from odoo.addons.mail.models.fetchmail import POP3Connection
+from odoo.addons.base.models.ir_mail_server import SMTPConnection
 
-from ..models.credentials import hide
-from ..models.fetch_session import BoundedImap
+from ..models.credentials import OAuthLogin, hide
 from ..models.mail_failure import words_of
-from ..routing import ascii_address
+from ..routing import ascii_address, is_address
 from .mail_mailbox_authentication import authentication_of, fetch_headers
 from .mail_mailbox_progress import ICONS, line_of, step_of
 
@@ -27,9 +25,6 @@ _logger = logging.getLogger(__name__)
 
 #: seconds that the provider may take to deliver the mail to oneself
 DELIVERY_TIMEOUT = 60
-
-#: seconds that a server may take to show its certificate
-VERIFY_TIMEOUT = 15
 #: how many of a POP3 mailbox's mails are looked at for the one to oneself
 NEWEST = 50
 
@@ -166,15 +161,15 @@ class Trial:
             self._try_fetching()
 
     def _try_sending(self):
-        sender, server = self.env["ir.mail_server"], self.outgoing
         with self._step("smtp_connect", self._unreachable()):
-            self._verify(server.smtp_host, server.smtp_port, server.smtp_encryption)
-            # as native does, but without a login
-            sender.connect(
-                server.smtp_host, server.smtp_port, encryption=server.smtp_encryption
-            ).quit()
+            self._open_smtp().quit()
         with self._step("smtp_login", self._refused()):
-            connection = sender.connect(mail_server_id=server.id)
+            connection = self._open_smtp()
+            try:
+                self._log_in_smtp(connection)
+            except Exception:
+                connection.close()
+                raise
         self._message_id = make_msgid(domain="mailbox.setup")
         try:
             with self._step("send", ""):
@@ -185,39 +180,65 @@ class Trial:
     def _try_fetching(self):
         server = self.incoming
         with self._step("fetch_connect", self._unreachable()):
-            address = server.server, int(server.port), server.is_ssl
-            self._verify(*address[:2], "ssl" if server.is_ssl else "none")
-            if server._get_connection_type() == "pop":
-                POP3Connection(*address).quit()
-            else:
-                BoundedImap(*address).logout()
+            session = self._open_mailbox()
+            session.quit() if server._get_connection_type() == "pop" else session.logout()
         with self._step("fetch_login", self._refused()):
-            session = server.connect()
+            session = self._log_in_mailbox()
         with self._step("fetch", ""):
             headers = self._fetch_back(session)
         server.state = "done"
         self.authentication = authentication_of(server, headers)
 
-    def _verify(self, host, port, encryption):
-        """Have a server prove who it is, on a connection of its own: Odoo's do not ask.
+    # A password goes only through a connection whose server was verified on that very connection:
+    # what native's own ``connect`` opens is not, so that these open it as it does.
+
+    def _open_smtp(self):
+        server = self.outgoing
+        address = server.smtp_host, server.smtp_port, server.smtp_encryption
+        with self._verifying(*address) as context:
+            connection = SMTPConnection(*address, context=context)
+            if server.smtp_encryption == "starttls":
+                try:
+                    connection.starttls(context=context)
+                except Exception:
+                    connection.close()
+                    raise
+        return connection
+
+    def _log_in_smtp(self, connection):
+        server = self.outgoing
+        user = ascii_address(server.smtp_user) if is_address(server.smtp_user) else server.smtp_user
+        if server._routing_fact().oauth:
+            connection = OAuthLogin(connection)
+        server._smtp_login(connection, user, server.smtp_pass or "")
+
+    def _open_mailbox(self):
+        server = self.incoming
+        encryption = "ssl" if server.is_ssl else "none"
+        with self._verifying(server.server, int(server.port), encryption) as context:
+            return server._open(context)
+
+    def _log_in_mailbox(self):
+        session = self._open_mailbox()
+        self.incoming._log_in(session)
+        return session
+
+    @contextmanager
+    def _verifying(self, host, port, encryption):
+        """Give the TLS context for a connection that is opened in the block.
+
+        None: the server need not prove who it is.
 
         :raises Unverified: it does not
         """
         if f"{host}:{port}" in self._accepted or self._is_near(host):
+            yield None
             return
         self.unverified_at = f"{host}:{port}"
         if encryption == "none":
             raise Unverified(_("The connection to %s is not encrypted.", host))
         try:
-            if encryption == "starttls":
-                with closing(smtplib.SMTP(host, port, timeout=VERIFY_TIMEOUT)) as session:
-                    session.starttls(context=self._context)
-            else:
-                with (
-                    socket.create_connection((host, port), VERIFY_TIMEOUT) as plain,
-                    self._context.wrap_socket(plain, server_hostname=host),
-                ):
-                    pass
+            yield self._context
         except ssl.SSLCertVerificationError as error:
             raise Unverified(
                 _(
@@ -281,11 +302,13 @@ class Trial:
                 pause = min(pause * 2, 5)
                 if pop:  # sees new mail in a new session only
                     session.quit()
-                    session = self.incoming.connect()
+                    session = None  # until there is a new one
+                    session = self._log_in_mailbox()
             return headers
         finally:
             with suppress(OSError, EOFError, IMAP4.error, poplib.error_proto):
-                session.quit() if pop else session.logout()
+                if session:
+                    session.quit() if pop else session.logout()
 
     @staticmethod
     def _take_imap(session, message_id):

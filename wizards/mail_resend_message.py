@@ -11,7 +11,9 @@ class MailResendMessage(models.TransientModel):
 
     def _failed_mails(self):
         mails = self.notification_ids.mail_mail_id.exists()
-        return mails.filtered(lambda mail: mail.state == "exception")
+        return mails.filtered(
+            lambda mail: mail.state == "exception" and mail.mail_message_id in self.mail_message_id
+        )
 
     def action_explain_route(self):
         """Open the explanation of the route of the message that failed."""
@@ -19,9 +21,15 @@ class MailResendMessage(models.TransientModel):
         return self.mail_message_id.action_explain_route()
 
     def resend_mail_action(self):
-        """Send again, and say what became of it: native closes the window in silence."""
+        """Have the queue send again, and say so: native sends at once, and closes in silence.
+
+        What is sent in a request may be rolled back or repeated while the mail is out.
+        """
         partners = self.partner_ids.filtered("resend").partner_id
-        result = super().resend_mail_action()
+        wizards = self
+        if self.env["mail.routing"]._is_active():
+            wizards = self.with_context(mail_notify_force_send=False)
+        result = super(MailResendMessage, wizards).resend_mail_action()
         notifications = self.mail_message_id.notification_ids.filtered(
             lambda one: one.notification_type == "email" and one.res_partner_id in partners
         )
@@ -30,6 +38,9 @@ class MailResendMessage(models.TransientModel):
             return done(_("Not sent: %s", failed[0].format_failure_reason()), "warning")
         waiting = notifications.filtered(lambda one: one.notification_status == "ready")
         if waiting:
+            # sudo: what failed before is anybody's to forget who may send again
+            waiting.sudo().write({"failure_type": False, "failure_reason": False})
+            self.env["ir.cron"]._trigger_queue()
             queue = self.env["mail.mail"]._told_of_queue()
             return done(_("The mail is in the queue again. %s", queue), "success")
         if notifications:

@@ -139,12 +139,17 @@ class MailRouteExplain(models.TransientModel):
             sent = self.env["mail.sent"].search([("message_id", "in", message.ids)], limit=80)
             wizard.sent_ids = sent
             failed = sent.filtered("failure_reason")
-            words = []
-            for one in failed:
-                reason, cure = one.failure_reason, one.failure_help
-                words += [_without_cure(reason) if cure else reason, cure]
+            words = [text for one in failed for text in self._words_of(one)]
             # several recipients fail for one reason
             wizard.sent_failure = "\n".join(dict.fromkeys(filter(None, words))) or False
+
+    @api.model
+    def _words_of(self, sent):
+        """Give why a mail failed, and what helps in the reader's language."""
+        reason = sent.failure_reason
+        if sent.failure_help:
+            reason = self.env["mail.failure"]._without_cure(reason)
+        return reason, sent.failure_help
 
     @api.model
     def _sentence_of_lockstep(self, server):
@@ -357,16 +362,6 @@ class MailRouteExplain(models.TransientModel):
             "views": [(view.id, "form")],
             "target": "new",
         }
-
-
-def _without_cure(reason):
-    """Give the reason of a failure without what helps, which is said in the reader's language.
-
-    The provider's words stand behind a line that ends in a colon; what helps is the line after them.
-    """
-    lines = reason.split("\n")
-    told = [number for number, line in enumerate(lines) if line.rstrip().endswith((":", "："))]
-    return "\n".join(lines[:-1]) if told and len(lines) > told[0] + 2 else reason
 
 
 def _row(title, steps):

@@ -32,12 +32,12 @@ class Figure:
     reached: bool | None = None
 
 
-def table(figures: Sequence[Figure]) -> str:
-    """Give the table in Markdown."""
-    rows = [["figure", *SIDES, "to reach", "reached"]]
+def table(figures: Sequence[Figure], sides: Sequence[str] = SIDES) -> str:
+    """Give the table in Markdown, with a column for each of ``sides``."""
+    rows = [["figure", *sides, "to reach", "reached"]]
     for figure in figures:
         verdict = {True: "yes", False: "**no**", None: "?" if figure.goal else "–"}[figure.reached]
-        cells = [figure.cells.get(side, "–") for side in SIDES]
+        cells = [figure.cells.get(side, "–") for side in sides]
         rows.append([figure.title, *cells, figure.goal or "–", verdict])
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     lines = [
@@ -79,6 +79,36 @@ def draw(panels: Mapping[str, Mapping[str, float]], target: Path) -> None:
             axis.spines[edge].set_visible(False)
     for axis in list(axes.flat)[len(panels) :]:
         axis.set_visible(False)
+    figure.tight_layout()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(target, dpi=110)
+    pyplot.close(figure)
+
+
+def draw_lines(
+    panels: Mapping[str, Mapping[str, Mapping[float, float]]], target: Path, label: str
+) -> None:
+    """Draw a panel of lines for each of ``panels`` (title to x to y by side) as a PNG.
+
+    :param label: of the y axes
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, len(panels), figsize=(5 * len(panels), 3.2), squeeze=False)
+    for axis, (title, sides) in zip(axes.flat, panels.items(), strict=True):
+        for side, points in sides.items():
+            axis.plot(
+                list(points), list(points.values()), marker="o", label=side, color=_COLOURS[side]
+            )
+        axis.set_title(title, fontsize=10, loc="left")
+        axis.set_ylabel(label, fontsize=9)
+        axis.set_ylim(bottom=0)
+        axis.legend(frameon=False, fontsize=9)
+        for edge in ("top", "right"):
+            axis.spines[edge].set_visible(False)
     figure.tight_layout()
     target.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(target, dpi=110)

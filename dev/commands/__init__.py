@@ -44,7 +44,7 @@ TARGETS = {
     ),
     "lint": Target("dev.commands.lint", "lint"),
     "bench": Target("dev.bench.compare", "bench"),
-    "bench-queue": Target("dev.bench.queue", "bench_queue"),
+    "bench-queue": Target("dev.bench.lanes", "bench_queue"),
     "screenshots": Target("dev.commands.screenshots", "screenshots"),
     "clean": Target("dev.commands.clean", "clean"),
 }

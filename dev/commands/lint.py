@@ -21,22 +21,31 @@ def without_licence(path: Path) -> bool:
     return bool(text) and text.partition("\n")[0] != LICENCE
 
 
-def python_files() -> list[str]:
-    """Return the paths of the repository's Python files, without those that git ignores."""
+def data_without_licence(path: Path) -> bool:
+    """Tell whether a file that takes no comments has no licence beside it (``NAME.license``).
+
+    So says https://reuse.software/spec/.
+    """
+    beside = path.with_name(f"{path.name}.license")
+    return not beside.exists() or "SPDX-License-Identifier: " not in beside.read_text("utf-8")
+
+
+def files_of(pattern: str) -> list[str]:
+    """Return the paths of the repository's files, without those that git ignores."""
     if shutil.which("git") and (ROOT / ".git").exists():
         listed = subprocess.check_output(
-            ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.py"],
+            ["git", "ls-files", "--cached", "--others", "--exclude-standard", pattern],
             cwd=ROOT,
             text=True,
         ).splitlines()
         # A file that was deleted and not committed is still listed
         return sorted({path for path in listed if (ROOT / path).exists()})
-    return sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
+    return sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob(pattern))
 
 
 def lint(arguments: Sequence[str]) -> int:
     """Check the files named by ``arguments``, else all; return 1 when there are findings."""
-    files = list(arguments) or python_files()
+    files = list(arguments) or files_of("*.py")
     ruff = [sys.executable, "-m", "ruff"]
     # pylint takes a module's name from its folder's, so it is shown the addon under its own
     pylint = [sys.executable, "-m", "pylint", "--load-plugins=pylint_odoo"]
@@ -53,6 +62,10 @@ def lint(arguments: Sequence[str]) -> int:
     if without:
         say("\n".join(f"{path}: its first line is not {LICENCE}" for path in without))
         failed.append("the licence lines")
+    data = [path for path in files_of("*.json") if data_without_licence(ROOT / path)]
+    if data:
+        say("\n".join(f"{path}: no licence in {path}.license" for path in data))
+        failed.append("the licences of data")
     for name, folder, command in checks:
         if subprocess.call(command, cwd=folder):
             failed.append(name)

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
 
@@ -552,16 +551,6 @@ class Showcase(OdooOffice):
         self.registry.signal_changes()
 
 
-@contextmanager
-def closing_dns(server: DnsServer) -> Iterator[DnsServer]:
-    """Serve DNS in the block."""
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
-
-
 # --- taking the pictures -------------------------------------------------------------------
 
 
@@ -654,7 +643,7 @@ def screenshots(names: Sequence[str]) -> int:
         database(MODULES) as name,
         new_provider(imap=True) as provider,
         new_provider(imap=True, delay=SLOW_SECONDS) as slow,
-        closing_dns(DnsServer(RECORDS)) as dns,
+        DnsServer(RECORDS) as dns,
         registry(name) as pool,
     ):
         office = Showcase(pool, provider)

@@ -28,7 +28,6 @@ import random
 import re
 import shutil
 import signal
-import smtplib
 import socket
 import ssl
 import subprocess
@@ -39,8 +38,17 @@ from email.message import Message
 from pathlib import Path
 from string import Template
 
+import psutil
+
 from dev.debian import NotInstalled, install_packages
-from dev.provider import HOST, domain_of, submit, write_certificates
+from dev.provider import (
+    HOST,
+    client_context,
+    connected,
+    domain_of,
+    submit,
+    write_certificates,
+)
 from dev.shared import NotHere
 
 #: Debian's packages, each with a program that comes with no other
@@ -57,6 +65,11 @@ _POLICY = Path("/usr/sbin/policy-rc.d")
 
 #: Postfix's own name. RFC 2606, section 2 keeps .example for nobody.
 HOSTNAME = "mail.example"
+
+#: The customers' domain. Their accounts have mailboxes here as well, but any address there is
+#: accepted first; for one that does not exist Postfix sends a delivery report (RFC 3464) to the
+#: envelope sender.
+OUTSIDE = "example.net"
 
 _START_SECONDS = 30
 _POLL_SECONDS = 0.02
@@ -100,19 +113,15 @@ class MailServer:
     :param accounts: password by login, which is the address too. Every account has a mailbox.
     :param domains: the hosted domains, each with the account that catches what nobody else there
         gets, or None: mail to an unknown address is then refused at RCPT TO, with 550.
-    :param outside: domains of the customers. Their accounts have mailboxes here as well, but any
-        address there is accepted first; for one that does not exist Postfix sends a delivery
-        report (RFC 3464) to the envelope sender.
     :param sender_logins: by address, the logins that may send as it (``smtpd_sender_login_maps``;
         ``@a.com`` stands for all other addresses of a.com). An account that is not named here
         may send as itself. Nobody may send as an address that is in neither. Postfix lets every
         login send as ``<>``: ``reject_sender_login_mismatch`` does not look at it.
     :param aliases: by address in ``domains``, the account whose mailbox gets its mail. An address
         in ``sender_logins`` gets none by that alone.
-    :raises ValueError: an address outside the domains, or a mailbox that is no account.
 
     The ports: ``smtp_port`` is for mail from other servers (no login, no TLS, own domains and
-    ``outside`` only); ``submission_port`` (STARTTLS) and ``smtps_port`` (TLS) want a login;
+    ``OUTSIDE`` only); ``submission_port`` (STARTTLS) and ``smtps_port`` (TLS) want a login;
     ``imap_port`` and ``pop3_port`` are plain and offer STARTTLS, ``imaps_port`` and
     ``pop3s_port`` are TLS.
     """
@@ -121,7 +130,6 @@ class MailServer:
         self,
         accounts: Mapping[str, str],
         domains: Mapping[str, str | None],
-        outside: Collection[str] = ("example.net",),
         sender_logins: Mapping[str, Collection[str]] | None = None,
         *,
         aliases: Mapping[str, str] | None = None,
@@ -130,7 +138,6 @@ class MailServer:
         self.domains = {
             domain.lower(): catch_all and catch_all.lower() for domain, catch_all in domains.items()
         }
-        self.outside = tuple(domain.lower() for domain in outside)
         self.aliases = {
             address.lower(): mailbox.lower() for address, mailbox in (aliases or {}).items()
         }
@@ -138,7 +145,6 @@ class MailServer:
             address.lower(): frozenset(login.lower() for login in logins)
             for address, logins in (sender_logins or {}).items()
         }
-        self._check()
         self.host = HOST
         self.smtp_port = self.submission_port = self.smtps_port = 0
         self.imap_port = self.imaps_port = self.pop3_port = self.pop3s_port = 0
@@ -146,24 +152,6 @@ class MailServer:
         self.folder: Path | None = None  # configuration, queue, mailboxes and log, while started
         self._running: contextlib.ExitStack | None = None
         self._process: subprocess.Popen  # the one that was started last
-
-    def _check(self) -> None:
-        """Refuse what Postfix would stumble over only when the mail is there."""
-        hosted = {*self.domains, *self.outside}
-        for address in self.accounts:
-            if domain_of(address) not in hosted:
-                raise ValueError(f"account {address}: its domain is not one of {sorted(hosted)}")
-        for address in self.aliases:
-            if domain_of(address) not in self.domains:
-                raise ValueError(f"alias {address}: its domain is not in {sorted(self.domains)}")
-        catch_alls = {f"catch-all of {key}": value for key, value in self.domains.items() if value}
-        for what, mailbox in {**catch_alls, **self.aliases}.items():
-            if mailbox not in self.accounts:
-                raise ValueError(f"{what}: no account has the address {mailbox}")
-        # The tables' columns are separated by white space
-        for word in (*hosted, *self.accounts, *self.aliases, *self.sender_logins):
-            if re.search(r"[\s:,]", word):
-                raise ValueError(f"{word!r} cannot be written into Postfix's tables")
 
     # -- life ---------------------------------------------------------------------------------
 
@@ -298,9 +286,7 @@ class MailServer:
 
         :raises RuntimeError: not started.
         """
-        if self.certificate is None:
-            raise RuntimeError("the mail server is not started")
-        return ssl.create_default_context(cafile=str(self.certificate))
+        return client_context(self.certificate)
 
     def send_from(
         self,
@@ -308,8 +294,6 @@ class MailServer:
         mail_from: str,
         recipients: str | Collection[str],
         message: Message | bytes | str,
-        *,
-        timeout: float = 30.0,
     ) -> dict[str, tuple[int, bytes]]:
         """Submit a mail as the account ``login``, on the submission port with STARTTLS.
 
@@ -319,20 +303,13 @@ class MailServer:
         :raises smtplib.SMTPException: what Postfix refuses.
         """
         password = self.accounts[login.lower()]
-        with smtplib.SMTP(
-            self.host, self.submission_port, local_hostname="localhost", timeout=timeout
+        with connected(
+            self.submission_port, "starttls", self.certificate, login, password
         ) as client:
-            client.starttls(context=self.client_context())
-            client.login(login, password)
             return submit(client, mail_from, recipients, message)
 
     def deliver(
-        self,
-        recipients: str | Collection[str],
-        message: Message | bytes | str,
-        mail_from: str = "",
-        *,
-        timeout: float = 30.0,
+        self, recipients: str | Collection[str], message: Message | bytes | str, mail_from: str = ""
     ) -> dict[str, tuple[int, bytes]]:
         """Bring a mail as another provider's server does: on ``smtp_port``, without a login.
 
@@ -342,9 +319,7 @@ class MailServer:
         :return: the recipients that were refused with their replies.
         :raises smtplib.SMTPException: what Postfix refuses.
         """
-        with smtplib.SMTP(
-            self.host, self.smtp_port, local_hostname="localhost", timeout=timeout
-        ) as client:
+        with connected(self.smtp_port) as client:
             return submit(client, mail_from, recipients, message)
 
     # -- what the servers say -----------------------------------------------------------------
@@ -427,7 +402,7 @@ class MailServer:
             "hostname": HOSTNAME,
             "certificate": self._shown,
             "domains": " ".join(self.domains),
-            "outside": " ".join(self.outside),
+            "outside": OUTSIDE,
             "uid": pwd.getpwnam(_MAILBOX_USER).pw_uid,
         }
         self._configure_postfix(folder, values)
@@ -671,11 +646,10 @@ def _end(process: subprocess.Popen) -> None:
 
 
 def _members(group: int) -> list[int]:
-    """Return the living processes of a group (proc(5): state and pgrp follow the name)."""
+    """Return the living processes of a group."""
     found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            state, _parent, its_group = path.read_text().rpartition(")")[2].split()[:3]
-            if int(its_group) == group and state not in "ZX":
-                found.append(int(path.parent.name))
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
     return found

@@ -6,7 +6,6 @@ from .find import NoOdoo, OdooHomeError, fetch_addons, find_odoo
 from .postgresql import NoPostgres, connect, execute, postgres
 from .run import (
     OdooError,
-    OdooRun,
     addons_link,
     import_environment,
     install,

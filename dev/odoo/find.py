@@ -41,11 +41,11 @@ def _series(home: Path) -> str | None:
     return f"{match[1]}.{match[2]}" if match else None
 
 
-def find_odoo(download: bool = True) -> Path:
+def find_odoo() -> Path:
     """Return a folder with ``odoo-bin`` and the package ``odoo``, of series 16.0.
 
     Looks at $ODOO_HOME, ~/odoo/16.0, the Python that runs make, and the cache, in this order;
-    then, if ``download``, fetches Odoo into the cache. Raises ``NoOdoo``, and its subclass
+    then fetches Odoo into the cache. Raises ``NoOdoo``, and its subclass
     ``OdooHomeError`` when $ODOO_HOME is set and is not what it should be.
     """
     given = os.environ.get("ODOO_HOME")
@@ -72,15 +72,14 @@ def find_odoo(download: bool = True) -> Path:
     home = cache_dir() / f"odoo-{SERIES}"
     if _series(home) == SERIES:
         return home
-    if download:
-        waiting = "Another run is downloading Odoo; waiting for it ..."
-        with locked(cache_dir() / "odoo.lock", waiting):
-            if _series(home) == SERIES:
-                return home
-            failure = _download(home)
-            if not failure:
-                return home
-            tried.append(f"it could not be downloaded: {failure}")
+    waiting = "Another run is downloading Odoo; waiting for it ..."
+    with locked(cache_dir() / "odoo.lock", waiting):
+        if _series(home) == SERIES:
+            return home
+        failure = _download(home)
+        if not failure:
+            return home
+        tried.append(f"it could not be downloaded: {failure}")
     raise NoOdoo(
         f"No Odoo {SERIES}: {'; '.join(tried)}. Put Odoo {SERIES} into ~/odoo/{SERIES}, or set "
         "ODOO_HOME to its folder."

@@ -12,12 +12,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
-from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from contextlib import nullcontext
 from pathlib import Path
+from typing import NamedTuple
 
 from dev.odoo.find import find_odoo, link
 from dev.odoo.postgresql import current, execute
@@ -110,14 +108,11 @@ def data_dir() -> Path:
     return path
 
 
-@dataclass
-class OdooRun:
-    """What came of a run of Odoo: exit code, stdout, its log, and the log's complaints."""
+class OdooRun(NamedTuple):
+    """What came of a run of Odoo: its stdout, and its log's complaints."""
 
-    returncode: int
     stdout: str
-    log: Path
-    complaints: list[str] = field(default_factory=list)
+    complaints: list[str]
 
 
 def odoo_command(*args: str) -> list[str]:
@@ -139,74 +134,53 @@ def import_environment() -> dict[str, str]:
 
 
 def run_odoo(
-    args: Sequence[str],
-    *,
-    config: Path,
-    title: str | None = None,
-    stdin: str | None = None,
-    check: bool = True,
-    timeout: float | None = None,
+    args: Sequence[str], *, config: Path, title: str | None = None, stdin: str = ""
 ) -> OdooRun:
     """Run ``odoo-bin <args> -c config`` to its end, showing its progress.
 
     :param title: what to call the step; None: say nothing
     :param stdin: what Odoo reads, such as the script for ``shell``
-    :param check: raise when Odoo's exit code is not 0
-    :param timeout: seconds after which Odoo is killed
-    :raises OdooError: with the end of the log
+    :raises OdooError: with the end of the log, when Odoo's exit code is not 0
     """
-    command = odoo_command(*args, "-c", str(config))
-    handle, name = tempfile.mkstemp(prefix="odoo-", suffix=".log", dir=workdir())
-    run = OdooRun(-1, "", Path(name))
-    tail: deque[str] = deque(maxlen=60)
-    output: list[str] = []
-    progress = Progress(title) if title else None
-    with os.fdopen(handle, "w") as log:
+    complaints = []
+    text = {"mode": "w+", "encoding": "utf-8", "errors": "replace"}
+    with (
+        tempfile.TemporaryFile(**text) as script,
+        tempfile.TemporaryFile(**text) as output,
+        tempfile.TemporaryFile(**text) as log,
+        Progress(title) if title else nullcontext() as progress,
+    ):
+        script.write(stdin)
+        script.seek(0)
         process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            odoo_command(*args, "-c", str(config)),
+            stdin=script,
+            stdout=output,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
             errors="replace",
             env=odoo_environment(),
             cwd=workdir(),
         )
-
-        def feed() -> None:
-            with suppress(BrokenPipeError), process.stdin:
-                process.stdin.write(stdin)
-
-        threads = [threading.Thread(target=lambda: output.extend(process.stdout), daemon=True)]
-        if stdin is not None:
-            threads.append(threading.Thread(target=feed, daemon=True))
-        if progress:
-            progress.__enter__()
-        with time_limit(process, timeout):
-            for thread in threads:
-                thread.start()
+        with time_limit(process, None):
             for line in process.stderr:
                 log.write(line)
-                tail.append(line)
                 if COMPLAINT.match(line) and " py.warnings: " not in line:
-                    run.complaints.append(line.strip())
+                    complaints.append(line.strip())
                 loading = LOADING.search(line)
                 if progress and loading:
                     progress.update(f"{loading[2]}/{loading[3]} {loading[1]}")
-            for thread in threads:
-                thread.join()
-    run.returncode = process.returncode
-    run.stdout = "".join(output)
-    if progress:
-        progress.__exit__(OdooError if run.returncode else None)
-    if check and run.returncode:
-        kept = cache_dir() / "odoo-failure.log"
-        shutil.copyfile(run.log, kept)
-        raise OdooError(
-            "".join(tail) + f"odoo-bin {' '.join(args)} ended with exit code {run.returncode}; "
-            f"the end of its log is above, all of it in {kept}"
-        )
-    return run
+        if process.returncode:
+            log.seek(0)
+            lines = log.readlines()
+            kept = cache_dir() / "odoo-failure.log"
+            kept.write_text("".join(lines), encoding="utf-8")
+            raise OdooError(
+                "".join(lines[-60:]) + f"odoo-bin {' '.join(args)} ended with exit code"
+                f" {process.returncode}; the end of its log is above, all of it in {kept}"
+            )
+        output.seek(0)
+        return OdooRun(output.read(), complaints)
 
 
 def install(db: str, *modules: str, demo: bool = False, title: str | None = None) -> OdooRun:

@@ -4,9 +4,6 @@
 from __future__ import annotations
 
 import functools
-import re
-import smtplib
-from collections.abc import Collection
 from dataclasses import dataclass
 from email import message_from_bytes, policy
 from email.message import EmailMessage, Message
@@ -91,23 +88,3 @@ def addresses(message: Message, header: str) -> list[tuple[str, str]]:
         for value in message.get_all(header, [])
         for address in value.addresses
     ]
-
-
-def submit(
-    client: smtplib.SMTP,
-    mail_from: str,
-    rcpts: str | Collection[str],
-    message: Message | bytes | str,
-) -> dict[str, tuple[int, bytes]]:
-    """Send a mail in a session that is open, and logged in if it has to be.
-
-    :return: the recipients that were refused with their replies, as
-        :meth:`smtplib.SMTP.sendmail` does.
-    """
-    rcpts = [rcpts] if isinstance(rcpts, str) else list(rcpts)
-    if isinstance(message, Message):
-        return client.send_message(message, mail_from, rcpts)
-    if isinstance(message, bytes):
-        # smtplib fixes the line ends of text only; a bare LF ends no line in SMTP.
-        message = re.sub(rb"\r\n|\r|\n", b"\r\n", message)
-    return client.sendmail(mail_from, rcpts, message)

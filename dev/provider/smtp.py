@@ -21,7 +21,6 @@ import functools
 import itertools
 import logging
 import re
-import smtplib
 import socket
 import ssl
 import struct
@@ -37,11 +36,15 @@ from typing import Any
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
+from .client import client_context, connected, submit
 from .imap import Imap
-from .mails import Account, Mail, Refusal, addresses, submit
+from .mails import Account, Mail, Refusal, addresses
 from .pop3 import Pop3
 from .rules import HOST, RULES, Rule, domain_of
 from .tls import write_certificates
+
+# aiosmtpd's own log has a line for each command
+logging.getLogger("mail.log").setLevel(logging.ERROR)
 
 #: The SMTP phases in which :meth:`Provider.fail` can break a session.
 PHASES = ("connect", "ehlo", "auth", "mail", "rcpt", "data", "end_of_data", "between")
@@ -112,15 +115,14 @@ class Provider:
     :param imap: serve the mailboxes over IMAP.
     :param pop3: serve the mailboxes over POP3 (RFC 1939), plain. What is deleted there is gone at
         QUIT, from POP3 alone.
-    :param smtputf8: offer SMTPUTF8 (RFC 6531). Off by default, as at the Chinese providers, so
-        that an address that is not ASCII fails here as it fails there. Names and bodies in any
-        language need no more than 8BITMIME, which is always offered.
     :param announces: extensions that it announces, and keeps: ``PIPELINING`` (RFC 2920),
         ``CHUNKING`` (RFC 3030, a whole mail in one BDAT).
     :param keep_data: False records envelopes only and fills no mailbox by SMTP: memory stays
         flat in a benchmark.
-    :param quiet: keep aiosmtpd's own log (``mail.log``) to errors.
     :raises ValueError: unknown ``rule`` or ``tls``, or a catch-all without its account.
+
+    Like the Chinese providers it does not offer SMTPUTF8 (RFC 6531): an address that is not ASCII
+    fails. Names and bodies in any language need no more than 8BITMIME, which it offers.
 
     Every method may be called from any thread.
     """
@@ -138,10 +140,8 @@ class Provider:
         require_auth: bool = True,
         imap: bool = False,
         pop3: bool = False,
-        smtputf8: bool = False,
         announces: Collection[str] = (),
         keep_data: bool = True,
-        quiet: bool = True,
     ) -> None:
         if isinstance(rule, str) and rule not in RULES:
             raise ValueError(f"unknown rule {rule!r}: one of {', '.join(RULES)}")
@@ -151,10 +151,8 @@ class Provider:
         self.tls = tls
         self.delay = delay
         self.require_auth = require_auth
-        self.smtputf8 = smtputf8
         self.announces = tuple(announces)
         self.keep_data = keep_data
-        self.quiet = quiet
         self.trace = b""  # headers that it writes above a mail that it accepts
         self.smtp_host = self.imap_host = self.pop3_host = HOST
         self.smtp_port = self.imap_port = self.pop3_port = 0
@@ -210,11 +208,6 @@ class Provider:
                 stack.callback(setattr, self, "_imap", None)
                 for account in self._accounts.values():
                     self._imap.add_account(account)
-            if self.quiet:
-                stack.enter_context(_quiet_log)
-            smtp_socket = stack.enter_context(_listen(self.smtp_port))
-            imap_socket = stack.enter_context(_listen(self.imap_port)) if self._imap else None
-            pop3_socket = stack.enter_context(_listen(self.pop3_port)) if self._pop3 else None
             self._loop = asyncio.new_event_loop()
             stack.callback(setattr, self, "_loop", None)
             stack.callback(self._loop.close)
@@ -226,10 +219,7 @@ class Provider:
             stack.callback(thread.join)
             stack.callback(self._loop.call_soon_threadsafe, self._loop.stop)
             stack.callback(lambda: self._in_loop(self._close()))
-            self._in_loop(self._serve(smtp_socket, imap_socket, pop3_socket, context))
-            self.smtp_port = smtp_socket.getsockname()[1]
-            self.imap_port = imap_socket.getsockname()[1] if imap_socket else 0
-            self.pop3_port = pop3_socket.getsockname()[1] if pop3_socket else 0
+            self._in_loop(self._serve(context))
             self._running = stack.pop_all()
         return self
 
@@ -406,9 +396,7 @@ class Provider:
 
         :raises RuntimeError: the provider is not started with TLS.
         """
-        if self.certificate is None:
-            raise RuntimeError("the provider is not started with TLS")
-        return ssl.create_default_context(cafile=str(self.certificate))
+        return client_context(self.certificate)
 
     def send_from(
         self,
@@ -416,8 +404,6 @@ class Provider:
         mail_from: str,
         rcpts: str | Collection[str],
         message: Message | bytes | str,
-        *,
-        timeout: float = 10.0,
     ) -> dict[str, tuple[int, bytes]]:
         """Submit a mail through the SMTP port as the account ``login``: the customer answers.
 
@@ -427,17 +413,9 @@ class Provider:
         :raises smtplib.SMTPException: what the provider refuses.
         """
         account = self._accounts[login.lower()]
-        # Naming the client saves smtplib a look-up of this machine's name.
-        where = {"host": HOST, "port": self.smtp_port, "local_hostname": "localhost"}
-        client = (
-            smtplib.SMTP_SSL(**where, timeout=timeout, context=self.client_context())
-            if self.tls == "ssl"
-            else smtplib.SMTP(**where, timeout=timeout)
-        )
-        with client:
-            if self.tls == "starttls":
-                client.starttls(context=self.client_context())
-            client.login(account.login, account.password)
+        with connected(
+            self.smtp_port, self.tls, self.certificate, account.login, account.password
+        ) as client:
             return submit(client, mail_from, rcpts, message)
 
     def fail(self, phase: str, action: str, *, times: int | None = 1, after: int = 0) -> None:
@@ -492,38 +470,35 @@ class Provider:
         assert self._loop is not None
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    async def _serve(
-        self,
-        smtp_socket: socket.socket,
-        imap_socket: socket.socket | None,
-        pop3_socket: socket.socket | None,
-        context: ssl.SSLContext | None,
-    ) -> None:
+    async def _serve(self, context: ssl.SSLContext | None) -> None:
+        """Open the ports; those of an earlier start again."""
         implicit = context if self.tls == "ssl" else None
         starttls = context if self.tls == "starttls" else None
         loop = asyncio.get_running_loop()
-        self._servers = [
+        self._servers: list[asyncio.Server] = []
+
+        def opened(server: asyncio.Server) -> int:
+            self._servers.append(server)
+            return server.sockets[0].getsockname()[1]
+
+        self.smtp_port = opened(
             await loop.create_server(
-                lambda: _SmtpSession(self, loop, starttls), sock=smtp_socket, ssl=implicit
+                lambda: _SmtpSession(self, loop, starttls),
+                sock=_listen(self.smtp_port),
+                ssl=implicit,
             )
-        ]
-        if self._imap and imap_socket:
+        )
+        if self._imap:
             for mailbox, mails in self._mailboxes.items():
                 for data in mails:
                     await self._imap.append(mailbox, data)
-            self._servers.append(
-                await asyncio.start_server(
-                    functools.partial(self._serve_stream, self._imap.serve),
-                    sock=imap_socket,
-                    ssl=implicit,
-                )
-            )
-        if self._pop3 and pop3_socket:
-            self._servers.append(
-                await asyncio.start_server(
-                    functools.partial(self._serve_stream, self._pop3.serve), sock=pop3_socket
-                )
-            )
+            serve = functools.partial(self._serve_stream, self._imap.serve)
+            listening = _listen(self.imap_port)
+            self.imap_port = opened(await asyncio.start_server(serve, sock=listening, ssl=implicit))
+        if self._pop3:
+            serve = functools.partial(self._serve_stream, self._pop3.serve)
+            listening = _listen(self.pop3_port)
+            self.pop3_port = opened(await asyncio.start_server(serve, sock=listening))
 
     async def _serve_stream(
         self,
@@ -667,7 +642,6 @@ class _SmtpSession(SMTP):
             loop=loop,
             hostname="localhost",
             ident="ESMTP",
-            enable_SMTPUTF8=provider.smtputf8,
             tls_context=starttls,
             require_starttls=starttls is not None,
             auth_require_tls=starttls is not None,
@@ -847,32 +821,6 @@ class _Handler:
         if action:
             return await server.suffer(action.removeprefix("accept_then_"))
         return "250 OK"
-
-
-class _QuietLog:
-    """While any quiet provider runs, aiosmtpd logs errors only."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._users = 0
-        self._level = logging.NOTSET
-
-    def __enter__(self) -> None:
-        log = logging.getLogger("mail.log")
-        with self._lock:
-            if not self._users:
-                self._level = log.level
-                log.setLevel(logging.ERROR)
-            self._users += 1
-
-    def __exit__(self, *_exc: object) -> None:
-        with self._lock:
-            self._users -= 1
-            if not self._users:
-                logging.getLogger("mail.log").setLevel(self._level)
-
-
-_quiet_log = _QuietLog()
 
 
 def _listen(port: int) -> socket.socket:

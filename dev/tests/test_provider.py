@@ -18,6 +18,12 @@ LOGIN, PASSWORD = "sales@a.com", "sales-secret"
 CUSTOMER = "kim@customer.com"
 ACCOUNTS = {LOGIN: PASSWORD, CUSTOMER: "kim-secret"}
 STRICT = sorted(set(RULES) - {"any"})
+#: what smtplib raises, by the phase that is refused
+REFUSALS = {
+    "mail": smtplib.SMTPSenderRefused,
+    "rcpt": smtplib.SMTPRecipientsRefused,
+    "data": smtplib.SMTPDataError,
+}
 
 
 def mail(sender=LOGIN, to="buyer@elsewhere.com", subject="Quotation"):
@@ -32,12 +38,17 @@ def mail(sender=LOGIN, to="buyer@elsewhere.com", subject="Quotation"):
 @contextlib.contextmanager
 def smtp(provider, timeout=10.0, login=LOGIN, password=PASSWORD):
     """A logged-in client, as Odoo opens it; closed without QUIT if the server went away."""
-    client = smtplib.SMTP(provider.smtp_host, provider.smtp_port, "localhost", timeout=timeout)
-    try:
+    where = {"host": provider.smtp_host, "port": provider.smtp_port, "local_hostname": "localhost"}
+    client = (
+        smtplib.SMTP_SSL(**where, timeout=timeout, context=provider.client_context())
+        if provider.tls == "ssl"
+        else smtplib.SMTP(**where, timeout=timeout)
+    )
+    with contextlib.closing(client):
+        if provider.tls == "starttls":
+            client.starttls(context=provider.client_context())
         client.login(login, password)
         yield client
-    finally:
-        client.close()
 
 
 # -- the table of refusals ------------------------------------------------------------------------
@@ -55,19 +66,12 @@ def test_a_foreign_sender_is_refused_in_the_phase_and_words_of_the_provider(name
     words = rule.reply.format(mail_from=sender, login=LOGIN)
     code, text = int(words[:3]), words[4:].encode()
     with Provider(ACCOUNTS, rule=name) as provider:
-        with smtp(provider) as client:
-            if rule.phase == "mail":
-                with pytest.raises(smtplib.SMTPSenderRefused) as caught:
-                    client.send_message(mail(), sender, ["x@out.com"])
-                reply = caught.value.smtp_code, caught.value.smtp_error
-            elif rule.phase == "rcpt":
-                with pytest.raises(smtplib.SMTPRecipientsRefused) as caught:
-                    client.send_message(mail(), sender, ["x@out.com"])
-                reply = caught.value.recipients["x@out.com"]
-            else:
-                with pytest.raises(smtplib.SMTPDataError) as caught:
-                    client.send_message(mail(), sender, ["x@out.com"])
-                reply = caught.value.smtp_code, caught.value.smtp_error
+        with smtp(provider) as client, pytest.raises(REFUSALS[rule.phase]) as caught:
+            client.send_message(mail(), sender, ["x@out.com"])
+        if rule.phase == "rcpt":
+            reply = caught.value.recipients["x@out.com"]
+        else:
+            reply = caught.value.smtp_code, caught.value.smtp_error
         assert reply == (code, text)
         assert provider.mails == []
         (refusal,) = provider.refusals
@@ -309,13 +313,6 @@ def test_chinese_names_and_texts_pass_and_chinese_addresses_do_not():
         message.replace_header("To", "买家@例子.com")
         with smtp(provider) as client, pytest.raises(smtplib.SMTPNotSupportedError):
             client.send_message(message, LOGIN)
-
-
-def test_a_provider_with_smtputf8_takes_chinese_addresses():
-    with Provider(ACCOUNTS, smtputf8=True) as provider:
-        with smtp(provider) as client:
-            client.send_message(mail(to="买家@例子.com"), LOGIN)
-        assert provider.mails[0].rcpt_tos == ("买家@例子.com",)
 
 
 def test_sessions_logins_and_commands_are_counted_and_cleared():
@@ -605,28 +602,13 @@ def send_two(provider, timeout=10.0):
 def test_a_dropped_connection_is_noticed_in_every_phase(phase, tls):
     with Provider(ACCOUNTS, tls=tls) as provider:
         provider.fail(phase, "drop")
-        send = send_two if tls == "none" else send_two_over_tls
         with pytest.raises((smtplib.SMTPServerDisconnected, OSError)):
-            send(provider)
+            send_two(provider)
         accepted = 1 if phase == "between" else 0
         assert len(provider.mails) == len(provider.mailbox(CUSTOMER)) == accepted
         assert [fault[1:] for fault in provider.faults] == [(phase, "drop")]
-        send(provider)  # the next session is whole again
+        send_two(provider)  # the next session is whole again
         assert len(provider.mails) == accepted + 2
-
-
-def send_two_over_tls(provider):
-    where = (provider.smtp_host, provider.smtp_port, "localhost")
-    if provider.tls == "ssl":
-        client = smtplib.SMTP_SSL(*where, context=provider.client_context())
-    else:
-        client = smtplib.SMTP(*where, timeout=10)
-    with contextlib.closing(client):
-        if provider.tls == "starttls":
-            client.starttls(context=provider.client_context())
-        client.login(LOGIN, PASSWORD)
-        for _ in range(2):
-            client.send_message(mail(), LOGIN, [CUSTOMER])
 
 
 @pytest.mark.parametrize("phase", PHASES)

@@ -13,6 +13,7 @@ from dev.provider import Provider
 from dev.shared import MODULES
 
 LANGUAGES = ("en_US", "zh_CN")
+BUTTON = {"en_US": "Set Up a Mailbox", "zh_CN": "设置邮箱"}
 EMAIL = "kevin@ohm-known.com"
 #: nothing else in a log looks like it
 PASSWORD = "Rv8-pL2-mQ5"
@@ -148,3 +149,85 @@ def test_office_365_says_what_it_needs(served, admin, lang):
         )
         picture(browser, "unknown", lang)
         assert not browser.complaints, browser.complaints
+
+
+def company_form(browser, server, record=""):
+    browser.open(
+        f"{server.address}/web#model=res.company&view_type=form{record}"
+        "&action=base.action_res_company_form"
+    )
+    browser.wait("document.querySelector('.o_form_view [name=name] input')", "the company")
+
+
+def wait_for_the_wizard(browser):
+    """The web client loads itself anew once a company is saved: then the dialog is there."""
+    browser.wait("document.querySelector('.modal [name=email] input')", "the wizard")
+    return browser.page.locator(".modal [name=company_id] input").first.input_value()
+
+
+def test_from_a_company_that_is_not_saved_yet(served, admin, lang):
+    _name, server = served
+    with chromium(viewport={"width": 1366, "height": 900}) as browser:
+        browser.be(admin)
+        company_form(browser, server)
+        company = f"Ohm {lang}"
+        browser.page.locator("[name=name] input").first.fill(company)
+        browser.click(".o_notebook_headers a[name=email_routing]")
+        assert not browser.page.locator("[name=routing_warning]:visible").count()
+        button = browser.page.locator("button[name=action_set_up_mailbox]")
+        assert button.inner_text().strip() == BUTTON[lang]
+        button.click()
+        assert wait_for_the_wizard(browser) == company
+        picture(browser, "company", lang)
+        made = admin.call("res.company", "search", [["name", "=", company]])
+        assert len(made) == 1
+        assert not browser.complaints, browser.complaints
+
+
+def test_from_a_company_that_was_changed_and_one_that_was_not(served, admin):
+    _name, server = served
+    made = admin.call("res.company", "create", {"name": "Ohm Former"})
+    with chromium(viewport={"width": 1366, "height": 900}) as browser:
+        browser.be(admin)
+        company_form(browser, server, f"&id={made}")
+        browser.page.locator("[name=name] input").first.fill("Ohm Changed")
+        browser.click(".o_notebook_headers a[name=email_routing]")
+        browser.click("button[name=action_set_up_mailbox]")
+        assert wait_for_the_wizard(browser) == "Ohm Changed"
+        # once: whoever opens a company later is left alone
+        company_form(browser, server, f"&id={made}")
+        browser.click(".o_notebook_headers a[name=email_routing]")
+        browser.click("button[name=action_set_up_mailbox]")
+        assert wait_for_the_wizard(browser) == "Ohm Changed"
+        browser.click(".modal .btn-close")
+        browser.wait("!document.querySelector('.modal')", "that it closes")
+        assert not browser.complaints, browser.complaints
+
+
+def test_no_provider_is_shown_before_there_is_an_address(served, admin):
+    _name, server = served
+    with chromium(viewport={"width": 1366, "height": 900}) as browser:
+        browser.be(admin)
+        settings(browser, server)
+        browser.click("#mail_mailbox_setup button")
+        browser.wait("document.querySelector('.modal [name=provider_id] select')", "the wizard")
+        chosen = browser.page.locator(".modal [name=provider_id] select option:checked").first
+        assert not chosen.inner_text().strip()
+        fill(browser, "email", "kevin@qq.com")
+        browser.wait(
+            "document.querySelector('.modal [name=provider_id] select').selectedOptions[0].text"
+            ".includes('QQ')",
+            "the provider of that address",
+        )
+
+
+def test_a_company_that_cannot_be_saved_opens_nothing(served, admin):
+    _name, server = served
+    with chromium(viewport={"width": 1366, "height": 900}) as browser:
+        browser.be(admin)
+        company_form(browser, server)
+        browser.click(".o_notebook_headers a[name=email_routing]")
+        browser.click("button[name=action_set_up_mailbox]")
+        browser.wait("document.querySelector('.o_notification.border-danger')", "what is missing")
+        company_form(browser, server, "&id=1")
+        assert not browser.page.locator(".modal").count()

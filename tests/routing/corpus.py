@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: LGPL-3.0-only
 """Addresses, what the Internet says of their domains, and who their provider is.
 
-Names of exchangers are those of docs/providers.md; domains are invented where they are not the
-provider's own. ``None``: it cannot be known, and a guess would be wrong.
+Names of exchangers are those of docs/providers.md, or below a domain of Thunderbird's database;
+domains are invented where they are not the provider's own. ``None``: it cannot be known, and a
+guess would be wrong.
 """
 
 TENCENT, NETEASE, ALIYUN = "smtp.exmail.qq.com", "smtp.qiye.163.com", "smtp.qiye.aliyun.com"
@@ -91,20 +92,44 @@ UNKNOWN = {
     "null-mx.com": [(0, ".")],
 }
 
-#: of Thunderbird's database, as written here: domains, SMTP host, its exchangers' domain
-DATABASE = (
-    (("posteo-like.example", "posteo-like.net"), "smtp.posteo-like.example", None),
-    (("mailbox-like.example",), "smtp.mailbox-like.example", None),
-    (("web-like.example", "web-like.email"), "smtp.web-like.example", None),
-    (("hoster-like.example",), "smtp.hoster-like.example", "hoster-like.example"),
-    (("host-like.co.example",), "smtp.host-like.co.example", "host-like.co.example"),
-)
+#: addresses in Thunderbird's database -> SMTP host
+DATABASE = {
+    "kim@126.com": "smtp.126.com",
+    "kim@yeah.net": "smtp.yeah.net",
+    "kim@posteo.de": "posteo.de",
+    "Kim@Posteo.NET": "posteo.de",
+    "kim@gmx.net": "mail.gmx.net",
+    "kim@gmx.cn": "mail.gmx.com",
+    "kim@web.de": "smtp.web.de",
+    "kim@t-online.de": "securesmtp.t-online.de",
+    "kim@icloud.com": "smtp.mail.me.com",
+    "kim@yahoo.com": "smtp.mail.yahoo.com",
+    "kim@yahoo.co.jp": "smtp.mail.yahoo.co.jp",
+    "kim@aol.de": "smtp.aol.com",
+    "kim@mail.ru": "smtp.mail.ru",
+    "kim@naver.com": "smtp.naver.com",
+    "kim@orange.fr": "smtp.orange.fr",
+    "kim@libero.it": "smtp.libero.it",
+    "kim@zoho.eu": "smtp.zoho.eu",
+    # their hosts go by the domain
+    "kim@inbox.lv": "mail.inbox.lv",
+    "kim@mail.ee": "mail.ee",
+    # more domains of those that are presets
+    "kim@hotmail.de": OFFICE,
+    "kim@outlook.com.br": OFFICE,
+    "kim@ya.ru": YANDEX,
+    "kim@zohomail.com": ZOHO,
+    # in the database, but without TLS: no guess
+    "kim@nifty.com": None,
+    "kim@goo.jp": None,
+}
 
 #: domain -> (exchanger, SMTP host): customers of the database's hosters
 HOSTED = {
-    "hosted-a.com": ("mx00.hoster-like.example", "smtp.hoster-like.example"),
-    "hosted-b.com": ("mx.eu.hoster-like.example", "smtp.hoster-like.example"),
-    "hosted-c.com": ("mx1.host-like.co.example", "smtp.host-like.co.example"),
+    "hosted-a.com": ("mx.ovh.net", "ssl0.ovh.net"),
+    "hosted-b.de": ("mx00.kundenserver.de", "smtp.1und1.de"),
+    "hosted-c.de": ("smtpin.rzone.de", "smtp.strato.de"),
+    "hosted-d.jp": ("mx.nifty.com", None),
 }
 
 #: domains with a configuration file of their own -> SMTP host

@@ -53,10 +53,10 @@ class Internet:
         self._dns = DNSServer(
             _Resolver(self), address=HOST, port=0, logger=DNSLogger(logf=lambda _line: None)
         )
-        self._dns.start_thread()
         self._web = _Web(self)
-        self._thread = threading.Thread(target=self._web.serve_forever, daemon=True)
-        self._thread.start()
+        for server in (self._dns.server, self._web):
+            # asked often whether they are to stop, else each takes half a second
+            threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         self._pem = self._ca.cert_pem.tempfile()
         self.ca = self._pem.__enter__()
         return self

@@ -2,9 +2,11 @@
 """From an address to its provider: what is found, who says so, and what is not believed."""
 
 import json
+import subprocess
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from corpus import AUTOCONFIG, BY_MX, DATABASE, FREE, HOSTED, SERVICES, UNKNOWN, WELL_KNOWN
@@ -19,17 +21,25 @@ from discovery import (
     Refused,
     find,
     is_inside,
-    network,
     read_autoconfig,
+    resolver,
 )
 from discovery.find import ispdb
-from discovery.providers import PROVIDERS
+from discovery.servers import is_host
+from routing.dns_providers import PROVIDERS
 
 PATH = "/mail/config-v1.1.xml"
 WELL_KNOWN_PATH = "/.well-known/autoconfig/mail/config-v1.1.xml"
 
+ROOT = Path(__file__).parents[2]
+
 #: as the addon's presets are: the key is the SMTP host here
-PRESETS = [Preset(host, smtp_host=host, hosts={host}) for host in PROVIDERS]
+PRESETS = [Preset(one.smtp_host, {one.smtp_host}, one.domains, one.has_mx) for one in PROVIDERS] + [
+    Preset("smtp.qq.com", {"smtp.qq.com"}, {"qq.com", "vip.qq.com", "foxmail.com"}),
+    Preset("smtp.163.com", {"smtp.163.com"}, {"163.com"}),
+    # the database's server that sends for it is another one
+    Preset("smtp.office365.com", {"outlook.office365.com"}),
+]
 
 
 @pytest.fixture(scope="module")
@@ -81,20 +91,24 @@ def test_the_mail_exchangers(internet):
     assert not found.public
 
 
-def test_thunderbirds_order(internet):
+def test_thunderbirds_order(internet, tmp_path):
     """The domain's own file first, then the database, its exchangers, its services."""
-    internet.srv["_submissions._tcp.d.com"] = (0, 465, "smtp.d.com")
+    internet.srv["_submissions._tcp.posteo.de"] = (0, 465, "smtp.posteo.de")
     steps = [
         ("srv", lambda: None),
-        ("mx", lambda: internet.mx.update({"d.com": [(5, "mxbiz1.qq.com")]})),
-        ("ispdb", lambda: internet.site("autoconfig.thunderbird.net", "/v1.1/d.com", file)),
-        ("well_known", lambda: internet.site("d.com", WELL_KNOWN_PATH, file)),
-        ("autoconfig", lambda: internet.site("autoconfig.d.com", PATH, file)),
+        ("mx", lambda: internet.mx.update({"posteo.de": [(5, "mxbiz1.qq.com")]})),
+        ("ispdb", lambda: known.pop()),
+        ("well_known", lambda: internet.site("posteo.de", WELL_KNOWN_PATH, file)),
+        ("autoconfig", lambda: internet.site("autoconfig.posteo.de", PATH, file)),
     ]
-    file = config("smtp.d.com")
+    file = config("smtp.posteo.de")
+    nobody = tmp_path / "ispdb.json"
+    nobody.write_text('{"providers": []}')
+    known = [ispdb.FILE, nobody]
     for source, add in steps:
         add()
-        assert find("kim@d.com", PRESETS, way_into(internet)).found.source == source
+        found = find("kim@posteo.de", PRESETS, way_into(internet), known[-1]).found
+        assert found.source == source
 
 
 def test_a_configuration_file(internet):
@@ -136,69 +150,93 @@ def test_services(internet):
 # --- the database --------------------------------------------------------------------------
 
 
-@pytest.fixture
-def database(tmp_path):
-    """A file as ``dev.commands.ispdb`` makes it, of the corpus."""
-    providers = [
-        {
-            "name": domains[0],
-            "domains": list(domains),
-            "smtp": [host, 465, "ssl", "address", False],
-            "imap": [host.replace("smtp", "imap"), 993, "ssl", "address", False],
-        }
-        for domains, host, _exchangers in DATABASE
-    ]
-    file = tmp_path / "ispdb.json"
-    file.write_text(json.dumps({"notice": "", "providers": providers}))
-    return file
-
-
-def test_the_shipped_database_needs_no_network(database):
-    found = find("kim@posteo-like.net", PRESETS, None, database).found
-    assert (found.source, found.servers.smtp.host) == ("ispdb", "smtp.posteo-like.example")
+def test_the_database_needs_no_network():
+    found = find("kim@posteo.net", PRESETS).found
+    assert (found.source, found.servers.smtp) == (
+        "ispdb",
+        MailServer("posteo.de", 465, "ssl", "address"),
+    )
     assert found.public
+    assert find("kim@nobody.example", PRESETS).found is None
 
 
-def test_what_takes_oauth_alone_is_the_preset_that_does(tmp_path):
-    file = tmp_path / "ispdb.json"
-    office = {
-        "name": "Outlook",
-        "domains": ["hotmail.example"],
-        "smtp": ["smtp-mail.outlook.example", 587, "starttls", "address", True],
-        "imap": ["outlook.office365.com", 993, "ssl", "address", True],
-    }
-    file.write_text(json.dumps({"notice": "", "providers": [office]}))
+def test_the_database_says_what_one_logs_in_with():
+    servers = find("kim@web.de", PRESETS).found.servers
+    assert (servers.smtp.login, servers.imap.login) == ("local", "local")
+    assert find("kim@t-online.de", PRESETS).found.servers.smtp.login == "address"
+
+
+def test_what_takes_oauth_alone_is_the_preset_that_does():
     preset = Preset(7, hosts={"smtp.office365.com", "outlook.office365.com"})
-    assert find("kim@hotmail.example", [preset], None, file).found.preset == 7
+    assert find("kim@hotmail.de", [preset]).found.preset == 7
 
 
-def test_the_shipped_database_is_asked_alone(database, internet):
-    find("kim@nobody.example", PRESETS, way_into(internet), database)
-    assert "autoconfig.thunderbird.net" not in {name for name, _kind in internet.asked}
+def test_nobody_else_is_told_the_domain(internet):
+    find("kim@nobody.example", PRESETS, way_into(internet))
+    assert {name for name, _kind in internet.asked} == {
+        "nobody.example",
+        "autoconfig.nobody.example",
+        "_submissions._tcp.nobody.example",
+        "_submission._tcp.nobody.example",
+    }
 
 
-def test_the_database_on_the_network(internet, tmp_path):
-    internet.site("autoconfig.thunderbird.net", "/v1.1/isp.example", config("smtp.isp.example"))
-    internet.mx["d.com"] = [(10, "mx3.isp.example")]
-    nowhere = tmp_path / "none.json"
-    found = find("kim@isp.example", PRESETS, way_into(internet), nowhere).found
-    assert (found.source, found.public) == ("ispdb", True)
-    found = find("kim@d.com", PRESETS, way_into(internet), nowhere).found
-    assert (found.source, found.public) == ("ispdb_mx", False)
-    assert found.servers.smtp.host == "smtp.isp.example"
+def test_what_is_shipped():
+    """One provider a line, each domain once, and no server without TLS."""
+    lines = ispdb.FILE.read_text("utf-8").splitlines()
+    providers = json.loads(ispdb.FILE.read_text("utf-8"))["providers"]
+    assert [json.loads(line.rstrip(",")) for line in lines[1:-1]] == providers
+    domains = [domain for provider in providers for domain in provider["domains"]]
+    assert len(domains) == len(set(domains)) >= 800
+    assert all(is_host(domain) and domain == domain.lower() for domain in domains)
+    for servers in ispdb.load().values():
+        assert servers.smtp
+        assert servers.smtp.encryption in ("ssl", "starttls")
+        # Odoo fetches by TLS from the first byte on only
+        assert {server.encryption for server in servers.all()[1:]} <= {"ssl"}
+        for server in servers.all():
+            assert is_host(server.host)
+            assert server.port in range(1, 65536)
+            assert server.login in ("address", "local", "")
+
+
+def test_what_is_shipped_has_its_notice():
+    notice = ispdb.FILE.with_name("ispdb.json.license").read_text("utf-8")
+    for words in ("SPDX-License-Identifier: MPL-2.0", "https://mozilla.org/MPL/2.0/", "commit "):
+        assert words in notice
+
+
+def test_it_is_read_when_somebody_asks():
+    """Once, and not when the addon is loaded."""
+    code = (
+        "import sys; sys.addaudithook(lambda event, args: event == 'open' and"
+        " str(args[0]).endswith('ispdb.json') and print('read'));"
+        "import discovery; print('loaded');"
+        "discovery.find('kim@posteo.de'); discovery.find('kim@web.de')"
+    )
+    printed = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True)
+    assert printed.split() == ["loaded", "read"]
 
 
 def test_the_file_is_made_of_configuration_files(tmp_path):
     from dev.commands.ispdb import read, write
 
-    extra = "<domain>isp.example</domain><domain>ISP.test</domain>"
+    extra = "<domain>isp.example</domain><domain>ISP.test</domain><domain>no host</domain>"
     (tmp_path / "isp.example.xml").write_bytes(config("smtp.isp.example", extra=extra))
-    (tmp_path / "plain.xml").write_bytes(config("smtp.d.com", encryption="plain"))
-    write(read(tmp_path), tmp_path / "made.json")
-    known = ispdb.load(tmp_path / "made.json")
-    assert set(known) == {"isp.example", "isp.test"}
+    (tmp_path / "other.xml").write_bytes(
+        config("mail.%EMAILDOMAIN%", name="%EMAILDOMAIN%", extra=extra + "<domain>a.test</domain>")
+    )
+    (tmp_path / "plain.xml").write_bytes(
+        config("smtp.d.com", encryption="plain", extra="<domain>d.com</domain>")
+    )
+    file = tmp_path / "data" / "made.json"
+    write(read(tmp_path), "c0ffee", "2026-03-12", file)
+    known = ispdb.load(file)
+    assert set(known) == {"isp.example", "isp.test", "a.test"}
     assert known["isp.test"].smtp == MailServer("smtp.isp.example", 465, "ssl", "address")
-    assert "Mozilla Public License" in json.loads((tmp_path / "made.json").read_text())["notice"]
+    assert (known["a.test"].smtp.host, known["a.test"].name) == ("mail.a.test", "a.test")
+    notice = (tmp_path / "data" / "made.json.license").read_text()
+    assert "commit c0ffee of 2026-03-12" in notice
 
 
 # --- what is not believed ------------------------------------------------------------------
@@ -422,7 +460,7 @@ def test_nobody_answers(internet):
 
 
 def test_without_dnspython(internet, monkeypatch):
-    monkeypatch.setattr(network, "dns", None)
+    monkeypatch.setattr(resolver, "dns", None)
     internet.mx["d.com"] = [(5, "mxbiz1.qq.com")]
     finding = find("kim@d.com", PRESETS, Network(deadline=0))
     assert finding.found is None
@@ -435,17 +473,13 @@ def test_without_dnspython(internet, monkeypatch):
 
 def corpus(internet):
     """Lay the corpus out; give address -> SMTP host, None where it cannot be known."""
-    expected = dict(FREE)
+    expected = {**FREE, **DATABASE}
     for domain, (exchangers, host) in BY_MX.items():
         internet.mx[domain] = exchangers
         expected[f"kim@{domain}"] = host
     for domain, exchangers in UNKNOWN.items():
         internet.mx[domain] = exchangers
         expected[f"kim@{domain}"] = None
-    for domains, host, _exchangers in DATABASE:
-        expected.update({f"kim@{domain}": host for domain in domains})
-        for domain in domains:
-            internet.site("autoconfig.thunderbird.net", f"/v1.1/{domain}", config(host))
     for domain, (exchanger, host) in HOSTED.items():
         internet.mx[domain] = [(10, exchanger)]
         expected[f"kim@{domain}"] = host
@@ -462,18 +496,16 @@ def corpus(internet):
     return expected
 
 
-@pytest.mark.parametrize("shipped", [True, False], ids=["database here", "database there"])
-def test_the_corpus(internet, database, tmp_path, shipped, capsys):
+def test_the_corpus(internet, capsys):
     expected = corpus(internet)
-    file = database if shipped else tmp_path / "none.json"
     counts, wrong = Counter(), []
     for address, host in expected.items():
-        given = smtp_host(find(address, PRESETS, way_into(internet), file))
+        given = smtp_host(find(address, PRESETS, way_into(internet)))
         outcome = "right" if given == host else "unknown" if given is None else "wrong"
         counts["rightly unknown" if given is host is None else outcome] += 1
         if given != host:
             wrong.append((address, host, given))
     with capsys.disabled():
         sys.stdout.write(f"\n  {len(expected)} addresses: {dict(counts)}\n")
-    assert len(expected) >= 60
+    assert len(expected) >= 80
     assert not wrong

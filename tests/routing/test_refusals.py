@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dev.provider import RULES
-from routing import recognise_refusal
+from routing import recognise_refusal, without_cure
 
 SEEN = [
     (501, "mail from address must be same as authorization user", "sender"),
@@ -30,7 +30,19 @@ SEEN = [
     (451, "MI:SFQ 163", "quota"),
     (421, "HL:ICC 163", "quota"),
     (535, "Error: authentication failed", "login"),
+    (530, "5.7.0 Authentication required", "login"),
+    (530, "5.7.57 Client not authenticated to send mail.", "login"),
 ]
+
+
+@pytest.mark.parametrize(("code", "text", "kind"), SEEN)
+def test_what_helps_is_taken_out_of_a_failure(code, text, kind):
+    told = f"Ohm SMTP refused this mail:\n{code} {text}"
+    refusal = recognise_refusal(code, text)
+    for values in ({}, {"login": "kevin@a.com"}, {"login_address": "kevin@a.com"}):
+        assert without_cure(f"{told}\n{refusal.cure('Ohm (A) [*]', **values)}") == told
+    assert without_cure(told) == told
+    assert refusal.kind == kind
 
 
 @pytest.mark.parametrize(("code", "text", "kind"), SEEN)
@@ -86,6 +98,9 @@ def test_the_login_is_named_unless_the_server_is_named_so():
         "The server refused the login of kevin@a.com."
     )
     assert "refused the login." in refusal.cure("Ohm SMTP")
+    by_oauth = refusal.cure("Ohm SMTP", login="kevin@a.com", oauth=True)
+    assert "Connect its account again" in by_oauth
+    assert "password" not in by_oauth
 
 
 def test_a_server_for_any_sender_is_not_told_to_turn_on_what_says_nothing_to_it():

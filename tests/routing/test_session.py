@@ -23,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from urllib3.contrib.pyopenssl import PyOpenSSLContext
 
-from smtp import SmtpSession, UnsafeHeader
+from smtp import Replies, SmtpSession, UnsafeHeader
 
 PATIENCE = 10.0
 LOCKSTEP = ("SIZE 10000000", "8BITMIME", "SMTPUTF8")
@@ -36,6 +36,10 @@ BAD_REPLIES = {
     "garbage": b"\x16\x03\x01 what?\r\n",
     "nul": b"451 4.0.0 \0 no\r\n",
     "long": b"250-" + b"x" * 10000 + b"\r\n",
+    "endless": b"250-wait\r\n" * 1000 + b"250 ok\r\n",
+    "slow": b"250-wait\r\n" * 50 + b"250 ok\r\n",
+    "heavy": (b"250-" + b"x" * 8000 + b"\r\n") * 90 + b"250 ok\r\n",
+    "codes": b"550-no\r\n250 yes\r\n",
     "421": b"421 4.3.2 closing\r\n",
     "451": b"451 4.3.0 try later\r\n",
     "550": b"550 5.7.1 no\r\n",
@@ -513,6 +517,9 @@ EFFECTS = {
     "hang": ("is not there", "may be there", False),
     "garbage": ("is not there", "may be there", False),
     "long": ("is not there", "may be there", False),
+    "endless": ("is not there", "may be there", False),
+    "heavy": ("is not there", "may be there", False),
+    "codes": ("is not there", "may be there", False),
     "421": ("is not there", "is not there", False),
     "451": ("is not there", "is not there", True),
     "nul": ("is not there", "is not there", True),
@@ -573,6 +580,75 @@ def test_fault_matrix(mode, phase, action, after):
         assert arrived["broken"] == action.startswith("take")
         assert arrived["next"] == goes_on
         assert arrived["before 0"] == after
+
+
+class Ticking:
+    """A clock on which some seconds pass whenever somebody looks at it."""
+
+    def __init__(self, seconds, at=None):
+        self.now = 0.0
+        self.seconds = seconds
+        self.at = at
+
+    def __call__(self):
+        self.now += self.seconds
+        if self.at:
+            self.at()
+        return self.now
+
+
+@pytest.mark.parametrize("action", ["endless", "heavy"])
+def test_no_more_of_a_reply_is_read_than_one_can_have(mode, action):
+    with Server(MODES[mode]) as server:
+        server.fail("mail", action)
+        with opened(server) as session:
+            error = send(session)
+            assert "an answer of more than" in str(error)
+            assert (claim(session.progress), session.is_open) == (
+                "may be there" if mode == "chunking" else "is not there",
+                False,
+            )
+        server.wait()
+
+
+@pytest.mark.parametrize(
+    ("phase", "claimed"), [("mail", "is not there"), ("end", "may be there"), ("rset", None)]
+)
+def test_a_reply_that_takes_too_long_is_none(phase, claimed):
+    """Each line of it comes at once; the clock says that it takes 4 seconds."""
+    with Server() as server, opened(server, clock=Ticking(2)) as session:
+        server.fail(phase, "slow")
+        if phase == "rset":
+            session.reset()
+        else:
+            assert "timed out" in str(send(session))
+            assert claim(session.progress) == claimed
+        assert (session.is_open, session.misbehaved) == (False, "")
+
+
+def test_a_line_that_comes_byte_by_byte_takes_no_longer_either():
+    here, there = socket.socketpair()
+    with here, there, here.makefile("rb") as file:
+        here.settimeout(PATIENCE)
+        clock = Ticking(1, lambda: there.send(b"2"))
+        with pytest.raises(TimeoutError):
+            Replies(here, file, clock).readline(1000)
+        assert clock.now < PATIENCE + 5
+
+
+def test_the_rest_of_the_session_is_bounded_as_well(mode):
+    """RSET and QUIT, whose answers smtplib reads itself."""
+    with Server(MODES[mode]) as server:
+        server.fail("mail", "550")
+        server.fail("rset", "endless")
+        with opened(server) as session:
+            assert send(session).smtp_code == 550
+            assert not session.is_open
+        with opened(server) as session:
+            server.fail("mail", "550", after=1)
+            server.fail("rset", "codes", after=1)
+            assert send(session).smtp_code == 550
+            assert not session.is_open, "nobody can tell what the next mail would meet"
 
 
 def is_disconnected(error):

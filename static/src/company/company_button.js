@@ -1,0 +1,87 @@
+/** @odoo-module **/
+
+import {Component, onMounted} from "@odoo/owl";
+import {browser} from "@web/core/browser/browser";
+import {registry} from "@web/core/registry";
+import {standardWidgetProps} from "@web/views/widgets/standard_widget_props";
+import {useService} from "@web/core/utils/hooks";
+
+/** Where the browser keeps, over a reload, the method that is to open something. */
+const GOES_ON = "mail_company_routing.company_goes_on";
+
+/** Opens what a method of the company gives, and shows the company anew afterwards. */
+function useOpen(component) {
+    const action = useService("action");
+    return (method) => {
+        const {record} = component.props;
+        return action.doActionButton({
+            type: "object",
+            name: method,
+            resModel: record.resModel,
+            resId: record.resId,
+            resIds: [record.resId],
+            context: record.context,
+            onClose: async () => {
+                await record.load();
+                record.model.notify();
+            },
+        });
+    };
+}
+
+/**
+ * A button of a company's form that opens a dialog.
+ *
+ * It saves the company first, as every button does. But once a company is saved, Odoo loads the whole
+ * page anew, and the dialog of an ordinary button is gone: this one opens it afterwards.
+ */
+export class CompanyButton extends Component {
+    setup() {
+        this.open = useOpen(this);
+    }
+
+    async onClick() {
+        const {record, method} = this.props;
+        await record.askChanges(); // What is being typed
+        if (!record.isNew && !record.isDirty) {
+            await this.open(method);
+            return;
+        }
+        browser.sessionStorage.setItem(GOES_ON, method);
+        try {
+            if (await record.save({stayInEdition: true})) {
+                return; // CompanyGoesOn is next
+            }
+        } catch (error) {
+            browser.sessionStorage.removeItem(GOES_ON);
+            throw error;
+        }
+        browser.sessionStorage.removeItem(GOES_ON);
+    }
+}
+CompanyButton.template = "mail_company_routing.CompanyButton";
+CompanyButton.props = {
+    ...standardWidgetProps,
+    method: String,
+    string: String,
+};
+CompanyButton.extractProps = ({attrs}) => ({method: attrs.method, string: attrs.string});
+
+/** Stands on the company's form, outside its pages: opens what was asked for before a reload. */
+export class CompanyGoesOn extends Component {
+    setup() {
+        const open = useOpen(this);
+        onMounted(() => {
+            const method = browser.sessionStorage.getItem(GOES_ON);
+            if (method && this.props.record.resId) {
+                browser.sessionStorage.removeItem(GOES_ON);
+                open(method);
+            }
+        });
+    }
+}
+CompanyGoesOn.template = "mail_company_routing.CompanyGoesOn";
+CompanyGoesOn.props = {...standardWidgetProps};
+
+registry.category("view_widgets").add("mail_company_button", CompanyButton);
+registry.category("view_widgets").add("mail_company_goes_on", CompanyGoesOn);
