@@ -8,7 +8,7 @@ from odoo import _, fields, models, release
 
 from odoo.addons.mail.models.fetchmail import MAIL_TIMEOUT
 
-from .credentials import ImapLogin, without
+from .credentials import ImapLogin, hider, without
 from .fetch_session import FETCHING, BoundedImap, Fetching, ImapFetch, PopFetch, bound_pop
 
 _logger = logging.getLogger(__name__)
@@ -88,7 +88,9 @@ class FetchmailServer(models.Model):
                 bound_pop(connection)
         fetching = Fetching.of(self.env)
         session = {"imap": ImapFetch, "pop": PopFetch}.get(kind)
-        return session(connection, fetching, self.env) if fetching and session else connection
+        if not (fetching and session):
+            return connection
+        return session(connection, fetching, self.env, hider(self.password))
 
     def _connect_imap(self):
         connection = BoundedImap(self.server, int(self.port), self.is_ssl, MAIL_TIMEOUT)

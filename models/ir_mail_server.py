@@ -26,7 +26,7 @@ from ..routing.headers import (
     strange_header,
 )
 from ..smtp import Replies, SmtpSession, UnsafeHeader
-from .credentials import can_be_sent, smtp_login
+from .credentials import can_be_sent, hide, hider, smtp_login
 from .delivery import Delivery
 from .mail_failure import fault_of, replies_of
 
@@ -274,6 +274,7 @@ class IrMailServer(models.Model):
             server_id=mail_server_id or None,
             named=named,
             check_headers=strange_header,
+            hide=getattr(connection, "hide", None),
             lockstep=bool(delivery and delivery.turn and delivery.turn.lockstep_reason),
         )
 
@@ -286,6 +287,8 @@ class IrMailServer(models.Model):
         if self and self.smtp_authentication != "login":
             login(connection, smtp_user, smtp_password)  # a module's own way, such as OAuth
             return
+        # the connection goes on hiding what it was told: a server may repeat it later
+        connection.hide = hider(smtp_password)
         if not can_be_sent(smtp_user, smtp_password):
             raise smtplib.SMTPException(
                 _(
@@ -499,17 +502,26 @@ class IrMailServer(models.Model):
         """Test with the MAIL FROM that the next mail will have, and say what helps."""
         result = None
         for server in self:
+            hidden = ""
             try:
                 result = super(
                     IrMailServer, server.with_context(mail_test_connection=True)
                 ).test_smtp_connection()
             except UserError as error:
+                told = words = hide(str(error), server.sudo().smtp_pass)
                 cure = self.env["mail.failure"]._cure(
-                    error.__context__, str(error), server._routing_fact()
+                    error.__context__, words, server._routing_fact()
                 )
-                if not cure:
+                if cure:
+                    words = _("%(error)s\n\n%(cure)s", error=words, cure=cure)
+                if told != str(error):
+                    hidden = words
+                elif cure:
+                    raise UserError(words) from error
+                else:
                     raise
-                raise UserError(_("%(error)s\n\n%(cure)s", error=error, cure=cure)) from error
+            if hidden:
+                raise UserError(hidden)  # here: in the block it would have the other as its context
         return result
 
     def _get_test_email_addresses(self):
