@@ -90,6 +90,18 @@ class Base(models.AbstractModel):
                 )
         return result
 
+    def _that_may_be_answered(self):
+        """Give these documents where the user may read them: Reply-To tells name and address.
+
+        Which companies are ticked in the switcher does not matter.
+        """
+        if self.env.su or not self:
+            return self
+        records = self.with_context(allowed_company_ids=self.env.user.company_ids.ids)
+        if not records.check_access_rights("read", raise_exception=False):
+            return self.browse()
+        return records._filter_access_rules("read").with_env(self.env)
+
     def _mail_document_aliases(self):
         """Give record id -> the document's own alias (a project's, a team's).
 
@@ -97,7 +109,7 @@ class Base(models.AbstractModel):
         alias has a domain, or where the same name in another domain is another alias. It is empty
         where the alias has no address that is its own.
         """
-        if not self:
+        if not self.ids:
             return {}
         aliases = self.env["mail.alias"]
         aliases.flush_model()

@@ -29,6 +29,16 @@ OWNED_BY = (
     "alias_parent_model_id",
     "alias_parent_thread_id",
 )
+#: fields that say whether an alias is in a domain that it may be in
+PLACED_BY = frozenset(
+    {
+        "alias_domain_id",
+        "alias_force_thread_id",
+        "alias_name",
+        "alias_parent_model_id",
+        "alias_parent_thread_id",
+    }
+)
 #: makes (name, domain or none) unique; the name that it has in Odoo 17
 UNIQUE_INDEX = "mail_alias_name_domain_unique"
 
@@ -266,7 +276,9 @@ class MailAlias(models.Model):
             if vals.get("alias_name"):
                 asked.append((vals, is_default))
         creating = self.with_context(**{ASKED: Asked(asked)})
-        return super(MailAlias, creating).create(vals_list).with_env(self.env)
+        aliases = super(MailAlias, creating).create(vals_list).with_env(self.env)
+        aliases._check_company_of_domain()
+        return aliases
 
     def write(self, vals):
         """Refuse an address that is taken in that domain, in a sentence.
@@ -275,18 +287,33 @@ class MailAlias(models.Model):
         rely on it.
         """
         aliases = self
+        before = None
+        if not PLACED_BY.isdisjoint(vals) and self._may_have_domains():
+            before = self.sudo()._placed()
         keeps = self.browse()
         if vals.get("alias_domain_id") and "alias_incoming_local" not in vals:
             keeps = self.filtered(lambda one: one.alias_domain_id and one.alias_incoming_local)
         if vals.get("alias_domain_id") or self._may_have_domains():
             if vals.get("alias_name") and len(self) == 1:
                 asked = {"alias_domain_id": self.alias_domain_id.id, **vals}
-                aliases = self.with_context(**{ASKED: Asked([(asked, False)])})
+                # an app's data names the alias of a record that was there before
+                nobody_chose = not (
+                    self.env.registry.ready or self.alias_name or "alias_domain_id" in vals
+                )
+                if nobody_chose and self._clash(
+                    vals["alias_name"].lower(), self.alias_domain_id.id
+                ):
+                    self.alias_domain_id = asked["alias_domain_id"] = False
+                aliases = self.with_context(**{ASKED: Asked([(asked, nobody_chose)])})
             elif "alias_domain_id" in vals and "alias_name" not in vals:
                 named = self.filtered("alias_name")
                 named._check_free([(alias.alias_name, vals["alias_domain_id"]) for alias in named])
         result = super(MailAlias, aliases).write(vals)
         keeps.filtered(lambda alias: not alias.alias_incoming_local).alias_incoming_local = True
+        if before is not None:
+            # an app writes anew what stays the same
+            now = self.sudo()._placed()
+            self.filtered(lambda one: now[one.id] != before[one.id])._check_company_of_domain()
         self._notice_local([vals])
         return result
 
@@ -457,29 +484,51 @@ class MailAlias(models.Model):
             company_id = False
         return self.env["res.company"].browse(company_id or ()).exists()
 
-    @api.constrains("alias_domain_id", *OWNED_BY)
-    def _check_company_of_domain(self):
-        """Refuse a domain that is another company's than the record is.
+    def _owners_elsewhere(self):
+        """Give alias -> its record's company, of those that are in another company's domain.
 
-        As Odoo 17 does. A domain that the record's company has as its Email Domain is its own, too.
+        A domain that the record's company has as its Email Domain is its own, too.
         """
         owned = self.filtered(lambda alias: alias.alias_name and alias.alias_domain_id).sudo()
         owned = owned.filtered("alias_domain_id.company_id")
-        for alias, company in (owned._owners() if owned else {}).items():
-            domain = alias.alias_domain_id
-            if company and company not in domain.company_id + domain.company_ids:
-                document = alias._document()
-                raise ValidationError(
-                    _(
-                        "%(address)s is in the domain of %(company)s, but would bring mail to"
-                        " %(owner)s (%(document)s). Choose a domain of %(owner)s, or one that all"
-                        " companies share.",
-                        address=alias.alias_full_name,
-                        company=domain.company_id.name,
-                        owner=company.name,
-                        document=document.display_name if document else alias.alias_model_id.name,
-                    )
+        return {
+            alias: company
+            for alias, company in (owned._owners() if owned else {}).items()
+            if company
+            and company not in alias.alias_domain_id.company_id + alias.alias_domain_id.company_ids
+        }
+
+    def _check_company_of_domain(self):
+        """Refuse a domain that is another company's than the record is, as Odoo 17 does.
+
+        :raise ValidationError: which, whose, and what helps
+        """
+        for alias, company in self._owners_elsewhere().items():
+            document = alias._document()
+            raise ValidationError(
+                _(
+                    "%(address)s is in the domain of %(company)s, but would bring mail to"
+                    " %(owner)s (%(document)s). Choose a domain of %(owner)s, or one that all"
+                    " companies share.",
+                    address=alias.alias_full_name,
+                    company=alias.alias_domain_id.company_id.name,
+                    owner=company.name,
+                    document=document.display_name if document else alias.alias_model_id.name,
                 )
+            )
+
+    def _placed(self):
+        """Give alias id -> what says whether it is in a domain that it may be in."""
+        return {
+            alias.id: (
+                bool(alias.alias_name),
+                alias.alias_domain_id.id,
+                alias.alias_force_thread_id,
+                alias.alias_parent_model_id.id,
+                alias.alias_parent_thread_id,
+            )
+            for alias in self
+        }
 
     # ------------------------------------------------------------
     # Looking up

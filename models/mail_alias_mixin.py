@@ -53,13 +53,13 @@ class MailAliasMixin(models.AbstractModel):
         self._check_alias_domains([vals])
         if "alias_domain_id" in vals and not self.env.su:
             self.sudo().alias_domain_id.sudo(False)._check_may_read()
-        follows = self.browse()
-        if (
+        moves = (
             "company_id" in vals
-            and "alias_domain_id" not in vals
             and self._has_company()
             and self.env["mail.alias"]._may_have_domains()
-        ):
+        )
+        follows = self.browse()
+        if moves and "alias_domain_id" not in vals:
             follows = self.filtered(
                 lambda record: (
                     record.sudo().alias_domain_id
@@ -67,15 +67,36 @@ class MailAliasMixin(models.AbstractModel):
                     and record.company_id.id != vals["company_id"]
                 )
             )
+        renamed = not {"alias_name", "alias_domain_id", "alias_id"}.isdisjoint(vals)
+        before = self._addresses() if renamed and not self._may_write_aliases() else None
         result = super().write(vals)
-        if not {"alias_name", "alias_domain_id", "alias_id"}.isdisjoint(vals):
-            self._check_takes_no_answers()
+        if before is not None:
+            # an app writes a name anew that stays the same
+            now = self._addresses()
+            self.filtered(lambda one: now[one.id] != before[one.id])._check_takes_no_answers()
+        if moves and "alias_domain_id" not in vals:
+            strange = self.sudo().alias_id._owners_elsewhere()
+            follows |= self.filtered(lambda record: record.sudo().alias_id in strange)
         for record in follows.sudo():
             domain = (record.company_id or self.env.company).alias_domain_id
             alias = record.alias_id
             if not (alias.alias_name and alias._clash(alias.alias_name, domain.id)):
                 alias.alias_domain_id = domain
+        if moves:
+            self.sudo().alias_id._check_company_of_domain()
         return result
+
+    def _addresses(self):
+        """Give record id -> what its alias takes mail by."""
+        return {
+            record.id: (
+                record.alias_id.id,
+                record.alias_name,
+                record.alias_domain_id.id,
+                record.alias_id.alias_incoming_local,
+            )
+            for record in self.sudo()
+        }
 
     @api.model
     def _without_default_of_form(self, vals):
@@ -105,11 +126,12 @@ class MailAliasMixin(models.AbstractModel):
     @api.model
     def _check_alias_domains(self, vals_list):
         """Let nobody choose a domain that he may not see: native writes the alias as superuser."""
-        if self.env.su:
+        if self.env.su or not self.env["mail.alias"]._may_have_domains():
             return
         ids = {vals["alias_domain_id"] for vals in vals_list if vals.get("alias_domain_id")}
         self.env["mail.alias.domain"].browse(ids)._check_may_read()
-        if any(vals.get("alias_id") for vals in vals_list) and not self._may_write_aliases():
+        given = {vals["alias_id"] for vals in vals_list if vals.get("alias_id")}
+        if not given <= set(self.sudo().alias_id.ids[:1]) and not self._may_write_aliases():
             raise AccessError(_("An alias of another record cannot be given to this one."))
 
     @api.model

@@ -6,25 +6,18 @@ from odoo.exceptions import AccessError
 class MailTemplate(models.Model):
     _inherit = "mail.template"
 
-    @api.model_create_multi
-    def create(self, vals_list):
-        """Let nobody name a server of a company that he does not work in: see :meth:`write`."""
-        self._check_servers(vals_list)
-        return super().create(vals_list)
-
-    def write(self, vals):
+    @api.constrains("mail_server_id")
+    def _check_server(self):
         """Let nobody name a server of a company that he does not work in.
 
         Whoever sends a template's mail does so as superuser.
         """
-        self._check_servers([vals])
-        return super().write(vals)
-
-    def _check_servers(self, vals_list):
-        if self.env.su or not any(vals.get("mail_server_id") for vals in vals_list):
+        if self.env.su or not self.env["mail.routing"]._is_active():
             return
-        for vals in vals_list:
-            if vals != self.env["mail.message"]._as_user_may_say(vals):
+        mine = self.env.user.sudo()._get_company_ids()
+        for template in self.sudo():
+            company = template.mail_server_id.company_id
+            if company and company.id not in mine:
                 raise AccessError(
                     _("The outgoing server belongs to a company that you do not work in.")
                 )

@@ -59,32 +59,26 @@ class MailThread(models.AbstractModel):
             if not self and kwargs.get("model") in self.env and kwargs.get("res_id"):
                 records = self.env[kwargs["model"]].browse(kwargs["res_id"])
             if len(records) <= 1:
-                records = records._that_may_be_answered()
+                answered = records._that_may_be_answered()
                 author_id, email_from = self._message_compute_author(
                     kwargs.get("author_id"), kwargs.get("email_from"), raise_on_email=False
                 )
-                kwargs["reply_to"] = self.env["mail.message"]._get_reply_to(
-                    {
-                        "model": records._name if records else None,
-                        "res_id": records.ids[0] if records else None,
-                        "author_id": author_id,
-                        "email_from": email_from,
-                        "mail_server_id": kwargs.get("mail_server_id"),
-                    }
-                )
+                values = {
+                    "model": answered._name if answered else None,
+                    "res_id": answered.ids[0] if answered else None,
+                    "author_id": author_id,
+                    "email_from": email_from,
+                    "mail_server_id": kwargs.get("mail_server_id"),
+                }
+                if records and not answered:
+                    # whose it is decides all the same; its name and address stay untold
+                    document = (records._name, records.ids[0])
+                    owners = self.env["mail.message"]._companies_of_documents([document])
+                    company_id = owners.get(document)
+                    if company_id in self.env.user.company_ids.ids:
+                        values["record_company_id"] = company_id
+                kwargs["reply_to"] = self.env["mail.message"]._get_reply_to(values)
         return super().message_notify(**kwargs)
-
-    def _that_may_be_answered(self):
-        """Give these documents where the user may read them: Reply-To tells name and address.
-
-        Which companies are ticked in the switcher does not matter.
-        """
-        if self.env.su or not self:
-            return self
-        records = self.with_context(allowed_company_ids=self.env.user.company_ids.ids)
-        if not records.check_access_rights("read", raise_exception=False):
-            return self.browse()
-        return records._filter_access_rules("read").with_env(self.env)
 
     # ------------------------------------------------------------
     # Incoming mail

@@ -344,6 +344,39 @@ class TestForgedRecords(AdversaryCase):
         )
         self.assertIn("b.com", message.reply_to)
 
+    def test_whose_a_document_is_counts_though_he_may_not_read_it(self):
+        """A lead that its salesman has just given to somebody else is still B's."""
+        self.bob.write(
+            {
+                "company_ids": [Command.link(self.a.id)],
+                "company_id": self.a.id,
+                "groups_id": [Command.link(self.env.ref("sales_team.group_sale_salesman").id)],
+            }
+        )
+        lead = self.env["crm.lead"].create(
+            {"name": "Lead", "company_id": self.b.id, "user_id": self.ziying.id}
+        )
+        message = lead.with_user(self.bob).message_notify(
+            partner_ids=self.ziying.partner_id.ids, body="yours"
+        )
+        self.assertIn("@b.com", message.reply_to)
+        self.assertNotIn("Lead", message.reply_to)
+
+    def test_a_document_without_a_chatter(self):
+        """Native notifies of any model's records: of mails that wait in a group, for one."""
+        for user in (self.env.user, self.bob):
+            message = (
+                self.env["mail.thread"]
+                .with_user(user)
+                .message_notify(
+                    model="res.country",
+                    res_id=self.env.ref("base.cn").id,
+                    partner_ids=self.ziying.partner_id.ids,
+                    body="x",
+                )
+            )
+            self.assertTrue(message.reply_to)
+
     def test_whoever_calls_the_queue_logs_in_nowhere(self):
         mail = self.mail(author=self.ziying)
         mail.mail_message_id.record_company_id = self.a
@@ -372,6 +405,8 @@ class TestForgedRecords(AdversaryCase):
         template = self.template.with_user(self.bob)
         with self.assertRaises(AccessError):
             template.create({"name": "x", "mail_server_id": self.server_a.id})
+        with self.assertRaises(AccessError):
+            template.with_context(default_mail_server_id=self.server_a.id).create({"name": "x"})
         own = template.create({"name": "x", "mail_server_id": self.server_b.id})
         with self.assertRaises(AccessError):
             own.mail_server_id = self.server_a.id
@@ -451,6 +486,18 @@ class TestForgedAliases(AdversaryCase):
         self.assertEqual(team.sudo().alias_id.alias_full_name, "info@b.com")
         with self.assertRaises(UserError):
             team.alias_domain_id = False
+
+    def test_what_stays_as_it_is_may_be_written_again(self):
+        """CRM's own alias, as databases have it; its team writes the name anew with each option."""
+        self.a.write({"reply_to_by_company": True, "reply_to_prefix": "answers"})
+        team = self.env["crm.team"].create({"name": "Sales", "company_id": False})
+        team.alias_id.write({"alias_domain_id": False, "alias_name": "answers"})
+        mine = self.teams.browse(team.id)
+        mine.use_leads = not team.use_leads
+        mine.write({"alias_name": "answers"})
+        mine.write({"alias_id": team.alias_id.id})
+        with self.assertRaises(UserError):
+            mine.write({"alias_name": "catchall"})
 
     def test_an_alias_that_another_record_has(self):
         of_a = self.env["crm.team"].create({"name": "A", "alias_name": "a", "company_id": False})

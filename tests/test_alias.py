@@ -182,8 +182,36 @@ class TestAddresses(AliasCase):
         team.company_id = self.b
         self.assertEqual(team.alias_id.display_name, "sales@b.com")
         self.alias("sales", self.a)
-        team.company_id = self.a  # taken there
+        with self.assertRaises(ValidationError) as refused:  # taken there
+            team.company_id = self.a
+        self.assertIn("sales@b.com", str(refused.exception))
+
+    def test_a_record_that_moves_leaves_no_domain_of_the_company_behind(self):
+        second = self.env["mail.alias.domain"].create({"name": "a2.com", "company_id": self.a.id})
+        team = self.env["crm.team"].create(
+            {
+                "name": "Sales",
+                "alias_name": "sales",
+                "alias_domain_id": second.id,
+                "company_id": self.a.id,
+            }
+        )
+        team.company_id = self.b
         self.assertEqual(team.alias_id.display_name, "sales@b.com")
+
+    def test_what_was_so_before_keeps_nobody_from_saving(self):
+        """An app writes a team's alias values anew; they stay the same."""
+        team = self.env["crm.team"].create(
+            {"name": "Sales", "alias_name": "sales", "company_id": self.b.id}
+        )
+        self.env.flush_all()
+        self.env.cr.execute(
+            "UPDATE mail_alias SET alias_domain_id = %s WHERE id = %s",
+            [self.a.alias_domain_id.id, team.alias_id.id],
+        )
+        self.env.invalidate_all()
+        team.alias_id.write(team._alias_get_creation_values())
+        team.use_leads = not team.use_leads
 
     def test_installing_an_app_never_stumbles_over_a_domain(self):
         """#173999, #219223: what an app comes with finds a place, whatever the domains."""
@@ -214,6 +242,16 @@ class TestAddresses(AliasCase):
             alias.unlink()
         with self.assertRaises(UserError):  # but nobody may choose it
             self.env["mail.alias"].create({**values, "alias_domain_id": False})
+
+    def test_an_app_names_the_alias_of_a_record_that_was_there(self):
+        """CRM's data does, at its installation: of a team that the sales app has made."""
+        self.a.alias_domain_id.catchall_alias = "info"
+        team = self.env["crm.team"].create({"name": "Sales", "company_id": self.a.id})
+        self.assertEqual(team.alias_domain_id, self.a.alias_domain_id)
+        self.patch(self.env.registry, "ready", False)
+        team.write({"alias_name": "info"})
+        self.assertFalse(team.alias_id.alias_domain_id)
+        self.assertEqual(team.alias_id.alias_name, "info")
 
     def test_a_record_has_no_address_in_another_companys_domain(self):
         team = self.env["crm.team"].create(
