@@ -4,6 +4,8 @@
 https://wiki.mozilla.org/Thunderbird:Autoconfiguration:ConfigFileFormat
 """
 
+import re
+
 from lxml import etree
 
 from .servers import MailServer, Servers, is_host
@@ -11,6 +13,8 @@ from .servers import MailServer, Servers, is_host
 #: bytes; the largest of Thunderbird's own files has 12,000
 LARGEST = 64 * 1024
 
+#: a number that may be a port; zeros before it would let one of any length pass
+_PORT = re.compile(r"[1-9][0-9]{0,4}")
 _ENCRYPTIONS = {"SSL": "ssl", "STARTTLS": "starttls"}
 _LOGINS = {"%EMAILADDRESS%": "address", "%EMAILLOCALPART%": "local"}
 #: of ``authentication``: those that take a password over TLS
@@ -81,7 +85,7 @@ def _server(element, encryptions, domain):
     host = _text(element, "hostname").replace("%EMAILDOMAIN%", domain).rstrip(".").lower()
     port = _text(element, "port")
     encryption = _ENCRYPTIONS.get(_text(element, "socketType"))
-    if not (is_host(host) and port.isascii() and port.isdigit() and 0 < int(port[:6]) < 65536):
+    if not (is_host(host) and _PORT.fullmatch(port) and int(port) < 65536):
         return None
     if encryption not in encryptions:
         return None

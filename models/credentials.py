@@ -9,10 +9,10 @@ they do as for PLAIN).
 import base64
 import binascii
 import hmac
+import html.entities
 import logging
 import re
 import smtplib
-import urllib.parse
 from imaplib import IMAP4
 
 from odoo.addons.base.models.ir_mail_server import SMTPConnection
@@ -24,6 +24,20 @@ MAX_CHALLENGES = 5
 
 #: letters of the shortest text that is taken for a secret: a shorter one is in any sentence
 SHORTEST = 4
+
+#: letters of the shortest piece of base64 that is taken for one
+_SHORTEST_BASE64 = 6
+
+#: where a server's reply goes on in its next line
+_BREAK = r"(?:[ \t]{0,3}(?:\r?\n|(?:\\r)?\\n)[ \t]{0,3}(?:[2-5]\d\d[ -])?)?"
+#: backslashes that escape what follows
+_SLASHES = r"\\{1,4}"
+#: what else than base64's own letters may stand for them (RFC 4648 5), in URLs too
+_BASE64 = {"+": "(?:[+-]|%2b)", "/": "(?:[/_]|%2f)"}
+_ENTITIES = {
+    **{chr(code): name for code, name in html.entities.codepoint2name.items()},
+    "'": "apos",
+}
 
 #: a user name that IMAP takes without quotes
 _ATOM = re.compile(r"""[^\s(){%*"\\\x00-\x1f\x7f]+""")
@@ -38,31 +52,95 @@ def can_be_sent(*texts):
 
 
 def hide(text, *secrets):
-    """Take secrets out of a text, in all forms in which a server may have been told them.
+    """Take secrets out of a text, in all forms in which a server may repeat what it was told.
 
     :param text: text or bytes, such as a server's reply
     :param secrets: such as a password; empty ones are ignored
     """
-    if isinstance(text, bytes):
-        return hide(text.decode("utf-8", "surrogateescape"), *secrets).encode(
-            "utf-8", "surrogateescape"
-        )
-    forms = set()
-    for secret in secrets:
-        if secret and len(secret) >= SHORTEST:
-            raw = secret.encode("utf-8", "surrogatepass")
-            forms |= {
-                secret,
-                secret.replace("\\", "\\\\").replace('"', '\\"'),  # as IMAP sends it
-                repr(secret)[1:-1],
-                secret.encode("ascii", "backslashreplace").decode(),
-                urllib.parse.quote(raw),
-                base64.b64encode(raw).decode(),
-                raw.hex(),
-            }
-    for form in sorted(forms, key=len, reverse=True):
-        text = text.replace(form, "***")
-    return text
+    return hider(*secrets)(text)
+
+
+def hider(*secrets):
+    """Give a function that takes secrets out of a text or bytes, as :func:`hide`.
+
+    It gets ready when it is called for the first time.
+    """
+    found = sorted({s for s in secrets if s and len(s) >= SHORTEST}, key=len, reverse=True)
+    patterns = []
+
+    def hide_in(text):
+        if isinstance(text, bytes):
+            return hide_in(text.decode("utf-8", "surrogateescape")).encode(
+                "utf-8", "surrogateescape"
+            )
+        if not patterns:
+            patterns.extend(map(_pattern, found))
+        for pattern in patterns:
+            text = pattern.sub("***", text)
+        return text
+
+    return hide_in
+
+
+def _pattern(secret):
+    """Give what finds a secret: letter by letter, each in its own form, or encoded as a whole."""
+    raws = {secret.encode("utf-8", "surrogatepass"), secret.encode("latin-1", "ignore")}
+    # backslashes in a row are one letter: told apart, they could be read in far too many ways
+    forms = [_BREAK.join(map(_letter, re.findall(r"\\+|[^\\]", secret)))]
+    for raw in raws:
+        if len(raw) < SHORTEST:
+            continue
+        forms.append(r"[\s:-]?".join(f"{byte:02x}" for byte in raw))
+        forms += filter(None, (_base64(raw, before) for before in range(3)))
+    return re.compile("|".join(forms), re.IGNORECASE)
+
+
+def _letter(letter):
+    """Give the pattern of a letter: as it is, or escaped for HTML, a URL, JSON, Python or IMAP."""
+    if letter.startswith("\\"):
+        count = len(letter)
+        coded = r"(?:&\#0{0,4}92;?|&\#x0{0,4}5c;?|%5c|\\{1,2}(?:u00|x)5c)"
+        return rf"(?:\\{{1,{4 * count}}}|{coded}{{{count}}})"
+    code = ord(letter)
+    raw = letter.encode("utf-8", "surrogatepass")
+    units = letter.encode("utf-16-be", "surrogatepass").hex()
+    forms = {
+        ("" if letter.isalnum() else _SLASHES.replace("1", "0")) + re.escape(letter),
+        rf"&\#0{{0,4}}{code};?",
+        rf"&\#x0{{0,4}}{code:x};?",
+        "".join(f"%{byte:02x}" for byte in raw),
+        "".join(rf"{_SLASHES}x{byte:02x}" for byte in raw),
+        "".join(rf"{_SLASHES}u{units[at : at + 4]}" for at in range(0, len(units), 4)),
+        rf"{_SLASHES}U{code:08x}",
+        re.escape(letter.upper()),  # of some letters two
+        re.escape(raw.decode("latin-1")),  # as who takes UTF-8 for Latin-1 has it
+        re.escape(raw.decode("cp1252", "ignore")),
+    }
+    if code < 256:
+        latin = bytes([code])
+        forms |= {
+            f"%{code:02x}",
+            rf"{_SLASHES}x{code:02x}",
+            re.escape(latin.decode("utf-8", "surrogateescape")),
+        }
+    if letter in _ENTITIES:
+        forms.add(f"&{_ENTITIES[letter]};?")
+    if letter == " ":
+        forms.add(r"\+")
+    return f"(?:{'|'.join(sorted(filter(None, forms)))})"
+
+
+def _base64(raw, before):
+    """Give the pattern of what some bytes are in base64, behind so many others; None: too short."""
+    encoded = base64.b64encode(b"\0" * before + raw).decode().rstrip("=")
+    whole = (before + len(raw)) * 8 // 6  # letters that no byte behind has a part in
+    first = -(-before * 8 // 6)  # and none before
+    letters = [_BASE64.get(letter, letter) for letter in encoded]
+    if before and whole - first < _SHORTEST_BASE64:
+        return None
+    rest = "".join(letters[whole:])
+    end = rf"(?:{rest}(?:=|%3d){{0,2}})?" if rest else ""
+    return _BREAK.join(letters[first:whole]) + end
 
 
 def without(error, *secrets):

@@ -197,16 +197,39 @@ class VerifiedPop(POP3Connection):
         self.__obj__ = POP3_SSL(server, port, timeout=MAIL_TIMEOUT, context=context)
 
 
-class ImapFetch(IMAP4Connection):
+class _Discreet:
+    """A connection whose errors hold no password, though the server repeat it."""
+
+    def _ask(self, command, *args):
+        trouble = None
+        try:
+            return getattr(self.__obj__, command)(*args)
+        except (IMAP4.error, error_proto, OSError) as error:
+            words = [self._hide(arg) if isinstance(arg, str | bytes) else arg for arg in error.args]
+            trouble = type(error)(*words)
+        raise trouble  # here: in the block it would have the other as its context
+
+
+class ImapFetch(_Discreet, IMAP4Connection):
     """The IMAP connection of a mailbox that is being fetched.
 
     :param connection: logged in, as native makes it
+    :param hide: function that takes out of a text what no log shall hold
     """
 
-    def __init__(self, connection, fetching, env):
+    def __init__(self, connection, fetching, env, hide):
         self.__obj__ = connection.__obj__
+        self._hide = hide
         self._fetching = fetching
         self._env = env
+
+    def select(self, *args):
+        """Open the mailbox."""
+        return self._ask("select", *args)
+
+    def search(self, *args):
+        """Search the mailbox."""
+        return self._ask("search", *args)
 
     def fetch(self, message_set, message_parts):
         """Fetch a mail without marking it (RFC 3501 6.4.5), and give the mail alone.
@@ -217,7 +240,7 @@ class ImapFetch(IMAP4Connection):
         self._fetching.begin(None)
         if message_parts == "(RFC822)":
             message_parts = "(BODY.PEEK[])"
-        result, data = self.__obj__.fetch(message_set, message_parts)
+        result, data = self._ask("fetch", message_set, message_parts)
         parts = [part for part in data if isinstance(part, tuple)]
         if result == "OK" and parts:
             self._fetching.begin(parts[0][1])
@@ -228,12 +251,12 @@ class ImapFetch(IMAP4Connection):
     def store(self, message_set, command, flags):
         """Mark a mail as seen once it is committed; anything else as it is."""
         if flags != "\\Seen":
-            return self.__obj__.store(message_set, command, flags)
+            return self._ask("store", message_set, command, flags)
         if command == "-FLAGS":  # nothing has marked it
             return "OK", [None]
         if not self._fetching.settle(self._env):
             return "NO", [None]
-        result = self.__obj__.store(message_set, command, flags)
+        result = self._ask("store", message_set, command, flags)
         self._fetching.send(self._env)
         return result
 
@@ -241,31 +264,41 @@ class ImapFetch(IMAP4Connection):
         """Close the mailbox; one that was never opened is closed."""
         if self.__obj__.state == "SELECTED":
             with _broken_off(self.__obj__.shutdown):
-                return self.__obj__.close()
+                return self._ask("close")
         return "OK", [None]
 
     def logout(self):
         """Log out."""
         with _broken_off(self.__obj__.shutdown):
-            return self.__obj__.logout()
+            return self._ask("logout")
 
 
-class PopFetch(POP3Connection):
+class PopFetch(_Discreet, POP3Connection):
     """The POP3 connection of a mailbox that is being fetched.
 
     :param connection: logged in, as native makes it
+    :param hide: function that takes out of a text what no log shall hold
     """
 
-    def __init__(self, connection, fetching, env):
+    def __init__(self, connection, fetching, env, hide):
         self.__obj__ = connection.__obj__
+        self._hide = hide
         bound_pop(self)
         self._fetching = fetching
         self._env = env
 
+    def stat(self):
+        """Count the mails."""
+        return self._ask("stat")
+
+    def list(self, *args):
+        """List the mails."""
+        return self._ask("list", *args)
+
     def retr(self, which):
         """Fetch a mail."""
         self._fetching.begin(None)
-        answer = self.__obj__.retr(which)
+        answer = self._ask("retr", which)
         self._fetching.begin(b"\n".join(answer[1]))
         return answer
 
@@ -273,7 +306,7 @@ class PopFetch(POP3Connection):
         """Delete a mail once it is committed."""
         if not self._fetching.settle(self._env):
             return b"-ERR"
-        answer = self.__obj__.dele(which)
+        answer = self._ask("dele", which)
         self._fetching.send(self._env)
         return answer
 
@@ -282,7 +315,7 @@ class PopFetch(POP3Connection):
         if self.__obj__.sock is None:
             return b"+OK"
         with _broken_off(self.__obj__.close):
-            return self.__obj__.quit()
+            return self._ask("quit")
 
 
 @contextmanager

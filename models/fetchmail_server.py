@@ -8,7 +8,7 @@ from odoo import _, fields, models, release
 
 from odoo.addons.mail.models.fetchmail import MAIL_TIMEOUT, POP3Connection
 
-from .credentials import ImapLogin, without
+from .credentials import ImapLogin, hider, without
 from .fetch_session import (
     FETCHING,
     BoundedImap,
@@ -91,7 +91,9 @@ class FetchmailServer(models.Model):
                 bound_pop(connection)
         fetching = Fetching.of(self.env)
         session = {"imap": ImapFetch, "pop": PopFetch}.get(kind)
-        return session(connection, fetching, self.env) if fetching and session else connection
+        if not (fetching and session):
+            return connection
+        return session(connection, fetching, self.env, hider(self.password))
 
     def _connect_imap(self):
         connection = self._open()

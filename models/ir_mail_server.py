@@ -27,7 +27,7 @@ from ..routing.headers import (
     strange_header,
 )
 from ..smtp import Replies, SmtpSession, UnsafeHeader
-from .credentials import OAuthLogin, can_be_sent, smtp_login
+from .credentials import OAuthLogin, can_be_sent, hide, hider, smtp_login
 from .delivery import Delivery
 from .mail_failure import fault_of, replies_of
 from .oauth import OAUTH_KINDS
@@ -277,6 +277,7 @@ class IrMailServer(models.Model):
             server_id=mail_server_id or None,
             named=named,
             check_headers=strange_header,
+            hide=getattr(connection, "hide", None),
             lockstep=bool(delivery and delivery.turn and delivery.turn.lockstep_reason),
         )
 
@@ -293,11 +294,13 @@ class IrMailServer(models.Model):
         if isinstance(smtp, smtplib.SMTP):  # a test's is none
             Replies.of(smtp)
         if self and self.smtp_authentication != "login":
-            # a module's own way, such as OAuth
-            if self.env["mail.routing"]._is_active():
+            # a module's own way
+            if self.smtp_authentication in OAUTH_KINDS and self.env["mail.routing"]._is_active():
                 connection = OAuthLogin(connection)
             login(connection, smtp_user, smtp_password)
             return
+        # the connection goes on hiding what it was told: a server may repeat it later
+        connection.hide = hider(smtp_password)
         if not can_be_sent(smtp_user, smtp_password):
             raise smtplib.SMTPException(
                 _(
@@ -515,6 +518,7 @@ class IrMailServer(models.Model):
         result = None
         active = self.env["mail.routing"]._is_active()
         for server in self:
+            hidden = ""
             alone = self.env["mail.lane"]._alone_at(server.id) if active else nullcontext()
             try:
                 with alone:
@@ -522,12 +526,20 @@ class IrMailServer(models.Model):
                         IrMailServer, server.with_context(mail_test_connection=True)
                     ).test_smtp_connection()
             except UserError as error:
+                told = words = hide(str(error), server.sudo().smtp_pass)
                 cure = self.env["mail.failure"]._cure(
-                    error.__context__, str(error), server._routing_fact()
+                    error.__context__, words, server._routing_fact()
                 )
-                if not cure:
+                if cure:
+                    words = _("%(error)s\n\n%(cure)s", error=words, cure=cure)
+                if told != str(error):
+                    hidden = words
+                elif cure:
+                    raise UserError(words) from error
+                else:
                     raise
-                raise UserError(_("%(error)s\n\n%(cure)s", error=error, cure=cure)) from error
+            if hidden:
+                raise UserError(hidden)  # here: in the block it would have the other as its context
         return result
 
     def _get_test_email_addresses(self):

@@ -5,7 +5,7 @@ from odoo import api, fields, models
 from odoo.exceptions import UserError
 from odoo.tools import email_normalize
 
-from ..routing import read_clues
+from ..routing import domain_of, read_clues
 
 #: days in which a mail is found by its recipient and its subject
 _DAYS = 7
@@ -83,7 +83,9 @@ class MailDeliveryNote(models.AbstractModel):
             if not failed and len(partners) == 1:
                 failed = list(partners)  # he may have it forwarded to an address of his own
         elif kind == "note":
-            message, failed = self._find_by_recipient(sender, clues)
+            message, failed = self._find_by_recipient(
+                sender, clues, self._companies_of_note(email_message)
+            )
             partners = self._recipients_of(message)
         else:
             return []
@@ -139,13 +141,17 @@ class MailDeliveryNote(models.AbstractModel):
         return notifications.search([("notification_type", "=", "email"), *domain], **options)
 
     @api.model
-    def _find_by_recipient(self, sender, clues):
+    def _find_by_recipient(self, sender, clues, company_ids):
         """Find a mail of the last days by its recipient and its subject.
 
-        Not by its recipient alone: any stranger knows that, and may write such a note.
+        Not by its recipient alone: any stranger knows that, and may write such a note. He may try
+        subjects out as well: a note that names a list of them, or of addresses, is not believed.
 
+        :param company_ids: those whose mails it can be about; None: anybody's
         :return: the message, none where it cannot be told; the addresses it did not reach
         """
+        if clues.is_list:
+            return self.env["mail.message"], []
         mailboxes = self.env["mail.routing"]._get_facts().mailboxes_in_use
         addresses = [
             email_normalize(address)
@@ -162,13 +168,45 @@ class MailDeliveryNote(models.AbstractModel):
             order="id desc",
             limit=200,
         )
-        named = notifications.filtered(
-            lambda notification: clues.quotes(
-                notification.mail_message_id.subject
-                or notification.mail_message_id.record_name
-                or ""
-            )
+
+        def subject_of(notification):
+            message = notification.mail_message_id
+            return message.subject or message.record_name or ""
+
+        notifications = notifications.filtered(
+            lambda notification: self._may_tell(notification.mail_message_id, company_ids)
         )
+        subject = clues.subject_among(map(subject_of, notifications))
+        named = notifications.filtered(lambda n: subject and subject_of(n) == subject)
         message = named[:1].mail_message_id
         recipients = self._recipients_of(message)
         return message, [address for address in addresses if address in recipients]
+
+    @api.model
+    def _may_tell(self, message, company_ids):
+        """Tell whether a note that came to these companies can be about a message.
+
+        :param company_ids: None: it came to nobody's address, and to a mailbox of no company
+        """
+        company = message.record_company_id
+        return company_ids is None or not company or company.id in company_ids
+
+    @api.model
+    def _companies_of_note(self, email_message):
+        """Give the ids of the companies that an incoming message came to, None where of none.
+
+        By the mailbox that is fetched; where that is no company's, by the addresses.
+        """
+        thread = self.env["mail.thread"]
+        facts = self.env["mail.routing"]._get_facts()
+        fetching_company_id = thread._fetching_company_id()
+        if fetching_company_id:
+            return {fetching_company_id}
+        company_ids = set()
+        for address in thread._recipients_in_order(email_message):
+            domain = facts.domain_named.get(domain_of(address))
+            if domain and domain.company_id:
+                company_ids.add(domain.company_id)
+            elif domain:
+                company_ids |= {company.id for company in facts.companies_having(domain.id)}
+        return company_ids or None

@@ -36,10 +36,19 @@ _AUTO_REPLY = ("x-autoreply", "x-autorespond", "x-auto-response-suppress")
 
 _TAG = re.compile(r"<[^<>]*>")
 _MESSAGE_ID = re.compile(r"<[^<>@\s]{1,250}@[^<>@\s]{1,250}>")
+_NUMBER = re.compile(r"[0-9]+")
+#: a subject is a part of no longer word; words of Chinese have no space between them
+_WORD_BEGINS = r"(?<![0-9a-z])"
+_WORD_ENDS = r"(?![0-9a-z])"
 _ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,253}")
 #: more than a provider writes; what a stranger writes may be longer
 _READ_CHARACTERS = 200_000
 _MOST = 50
+#: characters of a note's text in which a mail is looked for by its subject: a provider says at once
+#: what it is about, and in more a stranger could try out hundreds of subjects
+_READ_FOR_SUBJECT = 5000
+#: addresses that such a note may name: those of the mail, not a list
+_MOST_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,8 @@ class Clues:
     :param quoted_ids: Message-Ids in its text
     :param failed: addresses that ``X-Failed-Recipients`` names
     :param quoted: addresses in its text
-    :param text: its text on one line, in lower case
+    :param text: the beginning of its text on one line, in lower case
+    :param is_list: whether it names more addresses than a note about one mail does
     :param says_undelivered: whether its text says so
     """
 
@@ -60,11 +70,30 @@ class Clues:
     quoted: tuple[str, ...] = ()
     text: str = ""
     says_undelivered: bool = False
+    is_list: bool = False
 
     def quotes(self, subject: str) -> bool:
-        """Tell whether the text names a subject; one of a word or so says nothing."""
+        """Tell whether the text names a subject; one of a word or so says nothing.
+
+        Neither does one that stands there with other numbers as well: whoever tries numbers out
+        has not got the mail.
+        """
         subject = " ".join(subject.casefold().split())
-        return len(subject) >= 5 and subject in self.text
+        if len(subject) < 5 or subject not in self.text:
+            return False
+        parts = map(re.escape, _NUMBER.split(subject))
+        shape = re.compile(_WORD_BEGINS + _NUMBER.pattern.join(parts) + _WORD_ENDS)
+        return {found[0] for found in shape.finditer(self.text)} == {subject}
+
+    def subject_among(self, subjects: Iterable[str]) -> str:
+        """Give the one of these subjects that the text names, ``""`` where that is not one alone.
+
+        ``Re: Quotation`` names ``Quotation`` along with it, and is one.
+        """
+        named = {subject for subject in subjects if self.quotes(subject)}
+        folded = {" ".join(subject.casefold().split()): subject for subject in named}
+        longest = max(folded, key=len, default="")
+        return folded[longest] if all(one in longest for one in folded) and folded else ""
 
 
 def headers_of(items: Iterable[tuple[str, object]]) -> dict[str, list[str]]:
@@ -132,12 +161,14 @@ def read_clues(headers: Headers, body: str) -> Clues:
         for found in reversed(_MESSAGE_ID.findall(value))
     ]
     failed = " ".join(headers.get("x-failed-recipients", ()))
+    quoted = _first(_addresses(text))
     return Clues(
         references=_first(references),
         quoted_ids=_first(_MESSAGE_ID.findall(text)),
         failed=_first(_addresses(failed)),
-        quoted=_first(_addresses(text)),
-        text=" ".join(text.casefold().split()),
+        quoted=quoted,
+        text=" ".join(text.casefold().split())[:_READ_FOR_SUBJECT],
+        is_list=len(quoted) > _MOST_NAMED,
         says_undelivered=bool(_SAYS_UNDELIVERED.search(text)),
     )
 

@@ -103,6 +103,7 @@ class SmtpSession:
     :param check_headers: function of (names of a message's headers, its content as bytes) that
         gives the first line of its header which is none of them, ``""`` without one
     :param lockstep: whether to wait for each answer, whatever the server announces
+    :param hide: function that takes out of a reply's words what no text shall hold
     :param clock: function that gives the seconds since some moment
     :ivar misbehaved: how the server failed to answer commands that were sent together, ``""`` if it
         did not. The session is over then; the next one with this server is to go in lockstep
@@ -122,6 +123,7 @@ class SmtpSession:
         named=False,
         check_headers=None,
         lockstep=False,
+        hide=None,
         clock=time.monotonic,
     ):
         self._connection = connection
@@ -133,6 +135,7 @@ class SmtpSession:
         self.before_hand_over = None
         self._smtp = getattr(connection, "__obj__", connection)
         self._check_headers = check_headers
+        self._hide = hide or (lambda words: words)
         self._clock = clock
         self._flattener = _Flattener(self._smtp)
         self._keeps_up = False  # whether it has answered commands that were sent together
@@ -250,7 +253,7 @@ class SmtpSession:
         self._smtp.ehlo_or_helo_if_needed()
         content = _LINE_END.sub("\r\n", msg).encode("ascii") if isinstance(msg, str) else msg
         recipients = [to_addrs] if isinstance(to_addrs, str) else list(to_addrs)
-        message = _Message(from_addr, recipients)
+        message = _Message(from_addr, recipients, self._hide)
         envelope = self._envelope(message, len(content), mail_options, rcpt_options)
         if not recipients:
             raise smtplib.SMTPRecipientsRefused({})
@@ -366,7 +369,7 @@ class SmtpSession:
     def _settle(self, message, code, words):
         """Understand the answer to a content."""
         if 300 <= code <= 399:
-            raise _Disorder(f"it answered the content by {code} {_text(words)}")
+            raise _Disorder(f"it answered the content by {code} {_text(self._hide(words))}")
         self.progress.handed_over = True
         self._end_of_answers()
         self.progress.handed_over = False
@@ -521,9 +524,11 @@ class SmtpSession:
                 raise _Disorder(str(error.__context__)) from error
             raise
         if not 200 <= code <= 599:
-            raise _Disorder(f"no SMTP reply: {_text(words)}")
+            raise _Disorder(f"no SMTP reply: {_text(self._hide(words))}")
         if len(replies.codes) > 1:
             raise _Disorder(f"a reply of several codes: {_text(b', '.join(replies.codes))}")
+        if code >= 400:  # others are shown where they are out of order only
+            words = self._hide(words)
         return code, words
 
     def _unasked(self):
@@ -536,7 +541,7 @@ class SmtpSession:
             return None
         code, words = self._reply()
         if code != 421:
-            raise _Disorder(f"it said unasked: {code} {_text(words)}")
+            raise _Disorder(f"it said unasked: {code} {_text(self._hide(words))}")
         return code, words
 
     def _has_nothing_to_read(self):
@@ -579,7 +584,8 @@ class _Message:
     :ivar last_code: of the last answer
     """
 
-    def __init__(self, sender, recipients):
+    def __init__(self, sender, recipients, hide):
+        self._hide = hide
         self.sender = sender
         self.recipients = recipients
         self.accepted = []
@@ -597,7 +603,7 @@ class _Message:
         verb = command.verb
         expected = code == 354 if verb == "data" else code < 300
         if code < 400 and not expected or expected and verb != "data" and self.refusal():
-            raise _Disorder(f"it answered {verb.upper()} by {code} {_text(words)}")
+            raise _Disorder(f"it answered {verb.upper()} by {code} {_text(self._hide(words))}")
         if verb == "mail":
             if code >= 400:
                 self._sender_refusal = code, words

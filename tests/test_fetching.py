@@ -418,29 +418,27 @@ class TestEndless(FetchingCase):
         self.addCleanup(server.close)
         return server
 
-    def check(self, server, kind, reason):
+    @mute_logger(*QUIET)
+    def check(self, server, kind):
         """Fetch from it beside a mailbox that is well."""
         flooding = self.mailbox(kind, port=server.server_address[1], name="Flooding")
-        self.write_to(self.at, "lee@odoomommy.com", subject="Enquiry")
-        well = self.mailbox(login="lee@odoomommy.com")
-        with self.assertLogs("odoo.addons.mail.models.fetchmail", "INFO") as log:
-            self.fetch(flooding + well)
-        self.assertIn(reason, "\n".join(log.output))
+        before = len(self.records())
+        self.write_to(self.at, "kevin@odoomommy.com")
+        self.fetch(flooding + self.mailbox())
         self.assertTrue(server.done.wait(60))
         self.assertLess(server.told, server.size, "all of it was read")
-        self.assertEqual(well.state, "done")
-        self.assertFalse(self.kept())
+        self.assertEqual(len(self.records()), before + 1, "the other mailbox was not fetched")
 
     def test_imap_lines(self):
         line = b"* OK still there" + b"." * 5000 + b"\r\n"
         server = self.flooding(b"SEARCH", b"", line, 64 * self.MEGABYTE, b"TAG OK done\r\n")
-        self.check(server, "imap", "an answer of more than 16777216 bytes")
+        self.check(server, "imap")
 
     def test_imap_short_lines(self):
         server = self.flooding(
             b"SEARCH", b"", b"* OK\r\n", 16 * self.MEGABYTE - 1, b"TAG OK done\r\n"
         )
-        self.check(server, "imap", "an answer of more than 100000 lines")
+        self.check(server, "imap")
 
     def test_an_imap_mail_larger_than_any(self):
         """It is refused as soon as its size is told."""
@@ -459,7 +457,7 @@ class TestEndless(FetchingCase):
         self.patch(fetch_session, "_MOST_LINES", 100_000)
         for word in (b"RETR", b"LIST"):
             server = self.flooding(word, b"+OK\r\n", b"a: b\r\n", 16 * self.MEGABYTE, b".\r\n")
-            self.check(server, "pop", "an answer of more than 100000 lines")
+            self.check(server, "pop")
 
     def test_each_answer_is_counted_for_itself(self):
         self.patch(fetch_session, "_MOST_LINES", 20)

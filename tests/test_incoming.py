@@ -369,6 +369,24 @@ class TestNotesOfNonDelivery(IncomingCase):
             self.note(sender, text=self.text("x"), Return_Path="<>")
             self.assertBounced(False)
 
+    @mute_logger(*QUIET)
+    def test_a_stranger_who_tries_subjects_out(self):
+        self.message = self.post(self.of_b, self.ziying, subject="Quotation S00042 of B")
+        self.provider_b.clear()
+        guesses = "\n".join(f"Quotation S{number:05} of B" for number in range(1, 4000))
+        for text in (f"{CUSTOMER}\n{guesses}", self.text(guesses[: 23 * 60])):
+            self.note("postmaster@example.org", text=text)
+            self.assertBounced(False)
+            self.unprocessed().unlink()
+        self.note(text=self.text("Quotation S00042 of B"))
+        self.assertBounced()
+
+    @mute_logger(*QUIET)
+    def test_another_companys_mailbox_tells_nothing(self):
+        self.message = self.post(self.of_a, self.ziying, subject="Quotation of A")
+        self.note(text=self.text("Quotation of A"))
+        self.assertBounced(False)
+
     def test_a_holiday_note_is_an_answer(self):
         for headers in (
             {"Auto_Submitted": "auto-replied"},

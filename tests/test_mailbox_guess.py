@@ -183,6 +183,21 @@ class TestMailboxGuess(MailRoutingCase):
         self.assertTrue(self.env.ref(f"{mine}.mail_provider_exchange_shared"))
         self.assertFalse(self.env.ref(f"{mine}.mail_provider_yandex", raise_if_not_found=False))
 
+    def test_a_guess_of_another_kind_is_none(self):
+        for guess in (
+            "[" * 100_000,
+            '{"servers": 5}',
+            '{"servers": {"smtp": 5}}',
+            '{"servers": {"smtp": {"host": ["x"]}}}',
+            json.dumps({"servers": {"smtp": {"port": 10**100}}}),
+            '{"refused": 5}',
+            '{"refused": [["x"]]}',
+        ):
+            wizard = self.Setup.create({"email": "kim@qq.com", "guess": guess})
+            self.assertEqual(wizard._guessed(), {})
+            self.assertFalse(wizard._guessed_login())
+            self.assertTrue(wizard.found_by is not None)
+
     def test_all_presets_and_the_own_server_last(self):
         names = [name for _id, name in self.env["mail.provider"].name_search("")]
         self.assertEqual(names[-1], "Other or Own Mail Server")

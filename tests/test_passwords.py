@@ -3,6 +3,8 @@
 
 import base64
 import hmac
+import html
+import json
 import logging
 import random
 import smtplib
@@ -280,10 +282,70 @@ class TestLogin(MailRoutingCase):
         self.assertHidden(str(caught.exception))
         self.assertHidden("\n".join(log.lines))
 
+    @mute_logger(*QUIET)
+    def test_a_server_that_repeats_it_after_the_login(self):
+        for said in ("plain-one", base64.b64encode(b"plain-one").decode()):
+            provider = self.provider({LOGIN: "plain-one"}, "any")
+            server = self.mail_server(
+                provider, password="plain-one", sender_policy="login", sender_address=LOGIN
+            )
+            mail = self.mail(mail_server_id=server.id)
+            provider.fail("mail", f"550 5.7.1 denied for password {said}", times=None)
+            with everything_logged() as log:
+                mail.send()
+                with self.assertRaises(UserError) as caught:
+                    server.test_smtp_connection()
+            self.assertIn("denied for password ***", mail.failure_reason)
+            for text in (mail.failure_reason, str(caught.exception), "\n".join(log.lines)):
+                self.assertNotIn(said, text)
+
+    def test_a_mailbox_that_repeats_it_after_the_login(self):
+        server = self.fetching_server(TalkativeImap(b"AUTH=PLAIN", handler=_FarewellImapSession))
+        server.write({"password": "plain-one", "state": "done"})
+        with (
+            everything_logged() as log,
+            patch.object(self.env.cr, "commit", self.env.flush_all),
+        ):
+            server.fetch_mail()
+        self.assertNotIn("plain-one", "\n".join(log.lines))
+
     def test_what_is_hidden(self):
         self.assertEqual(hide(b"535 not \xff secret", "secret"), b"535 not \xff ***")
         self.assertEqual(hide("535 no", ""), "535 no")
         self.assertEqual(hide("535 no, no", "no"), "535 no, no", "too short to be one")
+
+    def test_in_whatever_form(self):
+        for password in ("S3cret<&>pw", "Straße-密码-9", "pl ain+/one~?", 'pl"ain-\\one', "😀😀x1"):
+            raw = password.encode()
+            coded = base64.b64encode(raw).decode()
+            forms = forms_of(password) | {
+                coded.rstrip("="),
+                base64.urlsafe_b64encode(raw).decode(),
+                base64.b64encode(b"kevin:" + raw).decode()[8:],
+                raw.hex().upper(),
+                raw.hex(":"),
+                html.escape(password),
+                "".join(f"&#{ord(letter)};" for letter in password),
+                urllib.parse.quote(password, safe=""),
+                urllib.parse.quote_plus(password),
+                json.dumps(password)[1:-1],
+                raw.decode("latin-1"),
+                repr(raw)[2:-1],
+                password.upper(),
+                password.swapcase(),
+                f"{password[:3]}\n{password[3:]}",
+                f"{password[:3]}\r\n550-{password[3:]}",
+            }
+            token = base64.b64encode(f"\0{LOGIN}\0{password}".encode()).decode()
+            for form in forms - {token}:
+                self.assertEqual(hide(f"no <{form}> ok", password), "no <***> ok")
+            self.assertNotIn(token[-8:].rstrip("="), hide(token, password))
+
+    def test_what_a_stranger_writes_is_searched_in_no_time(self):
+        """With more than a few ways to read it, the run would not end."""
+        for text in ("a" * 65536, " \n" * 32768, "\\" * 65536, "&#0" * 20000):
+            for secret in ("aaaaaaab", "a    b", "\\" * 8 + "x", '""""""x', "&&&&&&x"):
+                self.assertEqual(hide(text, secret), text)
 
 
 class TalkativeImap(socketserver.ThreadingTCPServer):
@@ -321,6 +383,19 @@ class _TalkativeImapSession(socketserver.StreamRequestHandler):
                 self.wfile.write(b"* CAPABILITY IMAP4rev1 %s\r\n" % self.server.offers)
             answer = b"OK done" if right else b"NO wrong: %s" % told
             self.wfile.write(b"%s %s\r\n" % (tag, answer))
+
+
+class _FarewellImapSession(socketserver.StreamRequestHandler):
+    def handle(self):
+        self.wfile.write(b"* OK ready\r\n")
+        for line in self.rfile:
+            tag, verb = line.split()[:2]
+            if verb == b"CAPABILITY":
+                self.wfile.write(b"* CAPABILITY IMAP4rev1\r\n")
+            if verb == b"SELECT":
+                self.wfile.write(b"* BYE your password was plain-one\r\n")
+                return
+            self.wfile.write(tag + b" OK done\r\n")
 
 
 class _TalkativePopSession(socketserver.StreamRequestHandler):

@@ -94,11 +94,26 @@ class MailMailboxSetup(models.TransientModel):
 
     @api.model
     def _read_guess(self, text):
+        """Read what the form has kept; a call may bring anything in its place.
+
+        :return: a dict with servers as :meth:`_server_values` gives them; empty where it is none
+        """
         try:
             guess = json.loads(text or "{}")
-        except ValueError:
+            servers = guess.get("servers") or {}
+            known = all(
+                isinstance(server, dict)
+                and all(isinstance(value, str | int) for value in server.values())
+                and 0 <= int(server.get("port") or 0) < 65536
+                for server in servers.values()
+            )
+            refused = all(
+                len(one) == 3 and all(isinstance(word, str) for word in one)
+                for one in guess.get("refused") or ()
+            )
+        except (ValueError, TypeError, AttributeError, RecursionError):
             return {}
-        return guess if isinstance(guess, dict) else {}
+        return guess if known and refused else {}
 
     def _is_typed(self):
         """Tell whether provider or servers are what somebody typed, not what was guessed."""

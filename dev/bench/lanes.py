@@ -50,7 +50,7 @@ PATIENCE = 420
 #: servers of the measurement with many mails, how many wait for one of them, and mails in a turn
 MANY_SERVERS, FEW_EACH, MANY_EACH, IN_A_TURN = 100, 10, 1000, 10
 #: what the plot shows: milliseconds there and back, numbers of servers; mails for each point
-DELAYS, SERVER_COUNTS, PLOTTED_MAILS = (0, 20, 50, 100, 200), (1, 2, 5, 10, 20), 40
+DELAYS, SERVER_COUNTS, PLOTTED_MAILS = (0, 20, 50, 100, 200), (1, 2, 5, 10, 20), 30
 
 MAX_HANG = 1.2
 MAX_DISTANCE = {1: 0.15, 2: 0.1}

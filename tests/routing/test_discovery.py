@@ -383,7 +383,9 @@ def test_servers_that_lead_inside(internet, host):
     assert find("kim@d.com", PRESETS, way_into(internet)).found is None
 
 
-@pytest.mark.parametrize("port", ["0", "65536", "-1", "x", "", "٤٦٥", "9" * 400])
+@pytest.mark.parametrize(
+    "port", ["0", "65536", "-1", "x", "", "٤٦٥", "9" * 400, "000443999", "0" * 9 + "1"]
+)
 def test_ports_that_are_none(port):
     with pytest.raises(NotAutoconfig):
         read_autoconfig(config("smtp.d.com", port=port))

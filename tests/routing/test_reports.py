@@ -95,6 +95,34 @@ def test_clues():
     assert not clues.quotes("Another letter")
 
 
+def test_a_subject_is_tried_out_by_nobody():
+    def clues(text):
+        return read_clues({}, text)
+
+    numbers = "<br>".join(f"Quotation S{number:05} of Alpha" for number in range(1, 4000))
+    assert not clues(numbers).quotes("Quotation S00042 of Alpha")
+    assert not clues(numbers[:2000]).quotes("Quotation S00042 of Alpha")
+    assert not clues("x " * 3000 + "Your quotation").quotes("Your quotation"), "far below"
+    assert not clues("Quotation S00042").quotes("Quotation S0004"), "another one"
+    assert clues("<p>主题：Quotation S00042，收件人</p>Subject: quotation s00042").quotes(
+        "Quotation S00042"
+    )
+    assert clues("您的报价单已被退回").quotes("您的报价单")
+
+
+def test_the_one_subject_that_is_named():
+    clues = read_clues({}, "Subject: Re: Your quotation. Nothing of the other letter.")
+    assert clues.subject_among(["Your quotation"]) == "Your quotation"
+    assert clues.subject_among(["Your quotation", "Re: Your quotation"]) == "Re: Your quotation"
+    assert clues.subject_among(["Your quotation", "other letter"]) == ""
+    assert clues.subject_among(["An invoice"]) == clues.subject_among([]) == ""
+
+
+def test_a_list_of_addresses_is_no_note():
+    assert not read_clues({}, "a@b.com c@d.com a@b.com").is_list
+    assert read_clues({}, " ".join(f"a{number}@b.com" for number in range(20))).is_list
+
+
 @pytest.mark.parametrize(
     "text",
     [
