@@ -164,14 +164,6 @@ class BoundedImap(IMAP4Connection):
             self.__obj__ = _Imap(server, port, timeout=timeout)
 
 
-class VerifiedPop(POP3Connection):
-    """A POP3 connection over TLS, to a server that a TLS context verifies."""
-
-    def __init__(self, server, port, context):
-        # not native's __init__: it takes no context
-        self.__obj__ = POP3_SSL(server, port, timeout=MAIL_TIMEOUT, context=context)
-
-
 def bound_pop(connection):
     """Have no answer of a POP3 connection be endless, and lines be of any length.
 
@@ -195,6 +187,14 @@ def bound_pop(connection):
 
     pop._putline = put
     pop._getline = partial(_read_line, pop)
+
+
+class VerifiedPop(POP3Connection):
+    """A POP3 connection over TLS, to a server that a TLS context verifies."""
+
+    def __init__(self, server, port, context):
+        # not native's __init__: it takes no context
+        self.__obj__ = POP3_SSL(server, port, timeout=MAIL_TIMEOUT, context=context)
 
 
 class ImapFetch(IMAP4Connection):

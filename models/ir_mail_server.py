@@ -293,8 +293,8 @@ class IrMailServer(models.Model):
         if isinstance(smtp, smtplib.SMTP):  # a test's is none
             Replies.of(smtp)
         if self and self.smtp_authentication != "login":
-            # a module's own way, such as OAuth
-            if self.env["mail.routing"]._is_active():
+            # a module's own way
+            if self.smtp_authentication in OAUTH_KINDS and self.env["mail.routing"]._is_active():
                 connection = OAuthLogin(connection)
             login(connection, smtp_user, smtp_password)
             return

@@ -174,7 +174,10 @@ class TestOneClickCure(MailRoutingCase):
         self.assertEqual(trigger(queue), triggered + 1)
         self.assertEqual(server.sender_policy, "login")
         self.assertEqual(told["type"], "success")
-        self.assertIn("Ohm SMTP now lets only its login send. 2 mails are", told["message"])
+        self.assertIn(
+            "Ohm SMTP now lets only its login send. Mails that are in the queue again: 2.",
+            told["message"],
+        )
         self.env["mail.mail"].process_email_queue()
         self.assertEqual(mail.state, "sent")
         self.assertFalse(other.exists(), "what was refused for the same reason is retried too")
@@ -205,7 +208,7 @@ class TestOneClickCure(MailRoutingCase):
             .with_context(allowed_company_ids=admin.company_id.ids)
             .action_restrict_and_retry()["params"]
         )
-        self.assertIn("2 mails are", told["message"])
+        self.assertIn("in the queue again: 2.", told["message"])
         self.assertEqual(mails.mapped("failure_reason"), reasons)
         self.env["mail.mail"].process_email_queue()
         self.assertEqual(mails.mapped("state"), ["sent", "sent"])

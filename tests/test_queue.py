@@ -239,6 +239,18 @@ class TestQueue(MailRoutingCase):
         with self.assertRaisesRegex(Exception, "pauses until"):
             self.mail().send(raise_exception=True)
 
+    def test_a_message_that_keeps_its_id_is_not_written(self):
+        """That would be two statements a mail."""
+        mail = self.mail()
+        mail.flush_recordset()
+        query = "UPDATE mail_message SET write_date = %s WHERE id = %s"
+        self.env.cr.execute(query, [MONDAY, mail.mail_message_id.id])
+        mail.invalidate_recordset()
+        self.run_queue()
+        self.env.flush_all()
+        self.env.invalidate_all()
+        self.assertEqual((mail.state, mail.mail_message_id.write_date), ("sent", MONDAY))
+
     # ------------------------------------------------------------
     # Limits
     # ------------------------------------------------------------

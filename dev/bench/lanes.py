@@ -50,7 +50,7 @@ PATIENCE = 420
 #: servers of the measurement with many mails, how many wait for one of them, and mails in a turn
 MANY_SERVERS, FEW_EACH, MANY_EACH, IN_A_TURN = 100, 10, 1000, 10
 #: what the plot shows: milliseconds there and back, numbers of servers; mails for each point
-DELAYS, SERVER_COUNTS, PLOTTED_MAILS = (0, 20, 50, 100, 200), (1, 2, 5, 10, 20), 40
+DELAYS, SERVER_COUNTS, PLOTTED_MAILS = (0, 20, 50, 100, 200), (1, 2, 5, 10, 20), 30
 
 MAX_HANG = 1.2
 MAX_DISTANCE = {1: 0.15, 2: 0.1}
@@ -449,7 +449,8 @@ def measure_many(bench: Bench) -> list[Figure]:
 
 def measure_others(bench: Bench) -> list[Figure]:
     """Another scheduled action, due again and again beside a full queue: how late it runs."""
-    bench.fill(ADDON_SIDE, 3000, SERVERS)
+    mails = 5000
+    bench.fill(ADDON_SIDE, mails, SERVERS)
     bench.far.begin(delay=0.05)
     db = bench.databases[ADDON_SIDE]
     late = []
@@ -474,7 +475,7 @@ def measure_others(bench: Bench) -> list[Figure]:
             late.append(time.monotonic() - begin)
             time.sleep(4)
         seen = bench.far.seen()
-    if seen["count"] >= 3000:
+    if seen["count"] >= mails:
         raise BenchError("the queue was not full all the time")
     bench.notes.append(f"Other actions: {seen['count']} mails left meanwhile, two workers.")
     return [
