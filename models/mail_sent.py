@@ -64,7 +64,11 @@ class MailSent(models.Model):
     reply_to = fields.Char(string="Reply-To", readonly=True)
     model = fields.Char(string="Document Model", readonly=True)
     res_id = fields.Many2oneReference(string="Document", model_field="model", readonly=True)
-    company_id = fields.Many2one("res.company", readonly=True)
+    company_id = fields.Many2one(
+        "res.company",
+        readonly=True,
+        help="Whose mail it is. Empty: it was written while nothing was set, as in Odoo itself.",
+    )
     server_id = fields.Many2one("ir.mail_server", string="Server Record", readonly=True)
     server_name = fields.Char(string="Outgoing Server", readonly=True)
     mail_from = fields.Char(string="MAIL FROM", readonly=True)

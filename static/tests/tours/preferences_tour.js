@@ -28,21 +28,18 @@ tour.register("mail_company_routing.preferences", {test: true}, [
     },
     clicks.start("[name=outgoing_domain_ids]"),
     {
-        content: "Change the company's line",
-        trigger: "[name=outgoing_domain_ids] .o_data_row td[name=alias_domain_id]",
-    },
-    {
-        content: "Look for the domain",
-        trigger: "[name=alias_domain_id] input",
+        content: "Choose the domain, by the first click on it",
+        trigger: "[name=outgoing_domain_ids] td[name=alias_domain_id] select",
         run() {
-            // The click that put the cursor there is counted already
-            this.$anchor.val("c.com");
-            this.$anchor[0].dispatchEvent(new InputEvent("input", {bubbles: true}));
+            // Of a list of the browser's own: the click that opens it, and the one on the choice
+            const [select] = this.$anchor;
+            for (const _click of [1, 2]) {
+                select.click();
+            }
+            const option = [...select.options].find(({text}) => text === "c.com");
+            select.value = option.value;
+            select.dispatchEvent(new Event("change", {bubbles: true}));
         },
-    },
-    {
-        content: "Choose it",
-        trigger: "[name=alias_domain_id] .o-autocomplete--dropdown-item a:contains(c.com)",
     },
     {
         content: "Save; the page is loaded again",
@@ -64,9 +61,13 @@ tour.register("mail_company_routing.preferences", {test: true}, [
     },
     {
         content: "The domain was kept, and what customers see is beside it",
-        trigger: "[name=outgoing_domain_ids] td[name=alias_domain_id]:contains(c.com)",
+        trigger: "[name=outgoing_domain_ids] td[name=alias_domain_id] select",
         run() {
-            const seen = this.$anchor.parent().find("td[name=header_from]").text();
+            const [chosen] = this.$anchor[0].selectedOptions;
+            if (chosen.text !== "c.com") {
+                console.error(`${chosen.text} is chosen`);
+            }
+            const seen = this.$anchor.closest("tr").find("td[name=header_from]").text();
             if (!seen.includes("lingsha.han@c.com")) {
                 console.error(`Customers see ${seen}`);
             }

@@ -1,0 +1,61 @@
+/** @odoo-module **/
+
+import {Component, onWillStart, onWillUpdateProps} from "@odoo/owl";
+import {registry} from "@web/core/registry";
+import {standardFieldProps} from "@web/views/fields/standard_field_props";
+import {useService} from "@web/core/utils/hooks";
+
+/**
+ * The Outgoing Email Domain of a line, as a list of choices that the first click opens.
+ *
+ * A cell of Odoo's own shows no widget before a first click has opened its line, and an empty one
+ * shows nothing that invites to it.
+ */
+export class OutgoingDomain extends Component {
+    setup() {
+        this.orm = useService("orm");
+        onWillStart(() => this.load(this.props));
+        onWillUpdateProps((props) => this.load(props));
+    }
+
+    async load({record}) {
+        const [companyId] = record.data.company_id || [];
+        if (companyId === this.companyId) {
+            return;
+        }
+        this.companyId = companyId;
+        // Whatever is ticked in the switcher: the line is that company's
+        const choices = await this.orm.call("mail.alias.domain", "name_search", [], {
+            args: ["|", ["company_id", "=", false], ["company_id", "=", companyId]],
+            limit: null,
+            context: {...record.context, allowed_company_ids: [companyId]},
+        });
+        this.choices = choices;
+    }
+
+    get value() {
+        return this.props.value ? this.props.value[0] : 0;
+    }
+
+    /** The choices; one that is of another company by now among them, as long as it is set. */
+    get options() {
+        const {value} = this.props;
+        const isKnown = !value || this.choices.some(([id]) => id === value[0]);
+        return isKnown ? this.choices : [...this.choices, value];
+    }
+
+    onChange(ev) {
+        const id = Number(ev.target.value);
+        this.props.update(this.options.find((option) => option[0] === id) || false);
+    }
+}
+
+OutgoingDomain.template = "mail_company_routing.OutgoingDomain";
+OutgoingDomain.props = {
+    ...standardFieldProps,
+    placeholder: {type: String, optional: true},
+};
+OutgoingDomain.supportedTypes = ["many2one"];
+OutgoingDomain.extractProps = ({attrs}) => ({placeholder: attrs.placeholder});
+
+registry.category("fields").add("mail_outgoing_domain", OutgoingDomain);
