@@ -233,6 +233,7 @@ class MailFailure(models.AbstractModel):
                     login=server.sender_address if readable else "",
                     policy=server.policy,
                     oauth=server.oauth,
+                    has_username=server.has_username,
                     mail_from=mail_from,
                     translate=self.env["mail.routing"]._translate,
                 )
@@ -279,7 +280,8 @@ class MailFailure(models.AbstractModel):
         :param server: its :class:`~..routing.Server`, None where that is not known
         :param readable: whether whoever asks may read that server
         """
-        unknown = Server(id=None, name=_("the mail server"))
+        # nothing is known of it: not that it has no username either
+        unknown = Server(id=None, name=_("the mail server"), has_username=True)
         server = server or unknown
         cure = self._cure(None, reason, server, mail_from)
         if cure in reason:

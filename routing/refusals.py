@@ -46,6 +46,9 @@ CURES = {
         " providers ask for an authorization code or an app password instead of the one of their"
         " web mail."
     ),
+    "login_none": _(
+        "%(server)s wants a login, but no username is filled in: fill in its username and password."
+    ),
     "login_oauth": _(
         "The server %(server)s refused the login by OAuth. Connect its account again, on the form"
         " of the outgoing mail server; at Microsoft, the mailbox must also be allowed"
@@ -77,6 +80,7 @@ class Refusal:
         login: str = "",
         policy: str = "",
         oauth: bool = False,
+        has_username: bool = True,
         mail_from: str | None = None,
         translate=lambda text: text,
     ) -> str:
@@ -87,6 +91,7 @@ class Refusal:
         :param login: what the server logs in as, where the reader may know it
         :param policy: the server's Sender Policy
         :param oauth: whether the server logs in by OAuth, with no password
+        :param has_username: whether it logs in at all
         :param mail_from: the envelope sender that was refused, where it is known
         :param translate: takes the English sentence, gives the reader's
         """
@@ -96,6 +101,8 @@ class Refusal:
             kind = "sender_since" if since else "sender_restricted"
         elif kind == "sender" and policy == "any":
             kind = "sender_any"
+        elif kind == "login" and not has_username:
+            kind = "login_none"
         elif kind == "login" and oauth:
             kind = "login_oauth"
         elif kind == "login" and login:

@@ -72,6 +72,27 @@ class TestRefusals(MailRoutingCase):
         self.assertIn("somebody@odoomommy.com", mail.failure_reason)
         self.assertIn("Login Address", mail.failure_reason)
 
+    @mute_logger(*QUIET)
+    def test_a_server_without_a_username_is_told_to_get_one(self):
+        server = self.mail_server(self.provider(), login=False)
+        mail = self.mail()
+        mail.send()
+        self.assertEqual(mail.state, "exception")
+        self.assertIn("530 5.7.0 Authentication required", mail.failure_reason)
+        self.assertIn("Ohm SMTP wants a login", mail.failure_reason)
+        self.assertNotIn("refused the login", mail.failure_reason)
+        told = self.env["mail.failure"]._without_cure(mail.failure_reason)
+        self.assertNotIn("wants a login", told)
+        with self.assertRaises(UserError) as caught:
+            server.test_smtp_connection()
+        self.assertIn("Ohm SMTP wants a login", str(caught.exception))
+        self.assertNotIn("refused the login", str(caught.exception))
+        # a server that nobody knows is not said to have none
+        (cure,) = self.env["mail.failure"]._cures_of(
+            [("530 5.7.0 Authentication required", self.env["ir.mail_server"], "")]
+        )
+        self.assertIn("refused the login", cure)
+
     def test_test_connection_says_what_the_next_mail_will_meet(self):
         for rule in ("tencent", "netease", "yandex", "postfix", "aliyun_440"):
             with self.subTest(rule):

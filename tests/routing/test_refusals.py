@@ -103,6 +103,16 @@ def test_the_login_is_named_unless_the_server_is_named_so():
     assert "password" not in by_oauth
 
 
+def test_a_server_without_a_username_refused_no_login():
+    reply = "5.7.0 Authentication required"
+    refusal = recognise_refusal(530, reply)
+    sentence = refusal.cure("Ohm SMTP", has_username=False)
+    assert "refused the login" not in sentence
+    assert "Ohm SMTP wants a login" in sentence and "fill in its username" in sentence
+    assert without_cure(f"530 {reply}\n{sentence}") == f"530 {reply}"
+    assert "refused the login" in refusal.cure("Ohm SMTP", has_username=True)
+
+
 def test_a_server_for_any_sender_is_not_told_to_turn_on_what_says_nothing_to_it():
     sentence = recognise_refusal(*SEEN[0][:2]).cure("Ohm SMTP", policy="any")
     assert "Turn on" not in sentence
