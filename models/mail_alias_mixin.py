@@ -31,9 +31,11 @@ class MailAliasMixin(models.AbstractModel):
             # that of any domain is the administrator's to say
             context = self.env.context
             if "default_alias_incoming_local" in context:
-                thread = self.with_context(
-                    {key: context[key] for key in context.keys() - {"default_alias_incoming_local"}}
-                )
+                without = {
+                    key: context[key] for key in context.keys() - {"default_alias_incoming_local"}
+                }
+                # a key can be left out in no other way
+                thread = self.with_context(without)  # pylint: disable=context-overridden
             vals_list = [
                 {name: vals[name] for name in vals.keys() - {"alias_incoming_local"}}
                 for vals in vals_list

@@ -426,9 +426,10 @@ class MailThread(models.AbstractModel):
             self._patch_method("email_split", _email_split_by_whole_addresses())
 
     def _unregister_hook(self):
-        super()._unregister_hook()
+        result = super()._unregister_hook()
         if self._name == "project.task" and "email_split" in vars(type(self)):
             delattr(type(self), "email_split")
+        return result
 
     # ------------------------------------------------------------
     # Delivery reports

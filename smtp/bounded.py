@@ -80,7 +80,7 @@ class BoundedFile:
         self._bytes_left -= len(line)
         return bytes(line)
 
-    def read(self, size):
+    def read(self, size):  # a file, no record # pylint: disable=method-required-super
         """Read so many bytes, fewer where the server hangs up.
 
         :raises Endless, TimeoutError, OSError: as :meth:`readline`; too large a size is refused
