@@ -10,7 +10,6 @@ import hashlib
 import logging
 import re
 from contextlib import contextmanager, suppress
-from functools import partial
 from imaplib import IMAP4, IMAP4_SSL
 from poplib import POP3, POP3_SSL, error_proto
 
@@ -164,37 +163,51 @@ class BoundedImap(IMAP4Connection):
             self.__obj__ = _Imap(server, port, timeout=timeout)
 
 
-def bound_pop(connection):
-    """Have no answer of a POP3 connection be endless, and lines be of any length.
+class _BoundedPop:
+    """A ``POP3`` of which no answer is endless, and lines may have any length."""
 
-    :param connection: Odoo's ``POP3Connection``; what has no ``POP3`` in it is left alone
-    """
-    pop = getattr(connection, "__obj__", None)
-    if not isinstance(pop, POP3) or isinstance(pop.file, BoundedFile):
-        return
-    file = pop.file = BoundedFile(
-        pop.sock,
-        pop.file,
-        most_lines=_MOST_LINES,
-        most_bytes=_LARGEST_MAIL,
-        seconds=_LONGEST_ANSWER,
-    )
-    put_line = pop._putline
+    def _getline(self):
+        if not isinstance(self.file, BoundedFile):  # the greeting is read before __init__ is done
+            self.file = BoundedFile(
+                self.sock,
+                self.file,
+                most_lines=_MOST_LINES,
+                most_bytes=_LARGEST_MAIL,
+                seconds=_LONGEST_ANSWER,
+            )
+        try:
+            line = self.file.readline(_LONGEST_LINE + 1)
+        except (Endless, TimeoutError):
+            self.close()
+            raise
+        if not line:
+            raise error_proto("-ERR EOF")
+        if len(line) > _LONGEST_LINE:
+            raise error_proto("line too long")
+        return line.removesuffix(b"\n").removesuffix(b"\r"), len(line)
 
-    def put(line):
-        file.begin()
-        put_line(line)
-
-    pop._putline = put
-    pop._getline = partial(_read_line, pop)
+    def _putline(self, line):
+        self.file.begin()
+        super()._putline(line)
 
 
-class VerifiedPop(POP3Connection):
-    """A POP3 connection over TLS, to a server that a TLS context verifies."""
+class _Pop(_BoundedPop, POP3):
+    pass
 
-    def __init__(self, server, port, context):
-        # not native's __init__: it takes no context
-        self.__obj__ = POP3_SSL(server, port, timeout=MAIL_TIMEOUT, context=context)
+
+class _PopSsl(_BoundedPop, POP3_SSL):
+    pass
+
+
+class BoundedPop(POP3Connection):
+    """A POP3 connection of which every answer has an end, the greeting too."""
+
+    def __init__(self, server, port, is_ssl, timeout=MAIL_TIMEOUT, context=None):
+        # not native's __init__: it connects at once
+        if is_ssl:
+            self.__obj__ = _PopSsl(server, port, timeout=timeout, context=context)
+        else:
+            self.__obj__ = _Pop(server, port, timeout=timeout)
 
 
 class _Discreet:
@@ -283,7 +296,6 @@ class PopFetch(_Discreet, POP3Connection):
     def __init__(self, connection, fetching, env, hide):
         self.__obj__ = connection.__obj__
         self._hide = hide
-        bound_pop(self)
         self._fetching = fetching
         self._env = env
 
@@ -330,20 +342,6 @@ def _broken_off(shutdown):
         with suppress(OSError, AttributeError, ValueError):
             shutdown()
         raise ConnectionError(f"The mailbox broke off: {error}") from error
-
-
-def _read_line(pop):
-    """Read a line of a POP3 server, as ``poplib.POP3._getline`` does, of any length."""
-    try:
-        line = pop.file.readline(_LONGEST_LINE + 1)
-    except Endless:
-        pop.close()
-        raise
-    if not line:
-        raise error_proto("-ERR EOF")
-    if len(line) > _LONGEST_LINE:
-        raise error_proto("line too long")
-    return line.removesuffix(b"\n").removesuffix(b"\r"), len(line)
 
 
 def with_message_id(raw):

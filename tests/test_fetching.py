@@ -9,6 +9,7 @@ from email.utils import make_msgid
 
 import odoo
 from odoo import SUPERUSER_ID, api
+from odoo.exceptions import UserError
 from odoo.tests import tagged
 from odoo.tests.common import BaseCase, get_db_name
 from odoo.tools import mute_logger
@@ -105,19 +106,22 @@ class Flooding(socketserver.ThreadingTCPServer):
     :param chunk: what then comes again and again
     :param size: bytes after which the answer ends all the same
     :param ends: how
+    :param pause: seconds between two chunks; None: they come as fast as they can
     """
 
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, word, begins, chunk, size, ends):
+    def __init__(self, word, begins, chunk, size, ends, pause=None):
         super().__init__(("127.0.0.1", 0), _FloodingSession)
         self.word, self.begins, self.chunk, self.size, self.ends = word, begins, chunk, size, ends
+        self.pause = pause
         self.told = 0
-        self.done = threading.Event()
+        self.done, self.stopped = threading.Event(), threading.Event()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def close(self):
+        self.stopped.set()
         self.shutdown()
         self.server_close()
 
@@ -126,6 +130,9 @@ class _FloodingSession(socketserver.StreamRequestHandler):
     def handle(self):
         server = self.server
         imap = not server.ends.startswith(b".")
+        if server.word == b"greeting":
+            self.flood(b"")
+            return server.done.set()
         self.wfile.write(b"* OK ready\r\n" if imap else b"+OK ready\r\n")
         for line in self.rfile:
             tag, *rest = line.split()
@@ -150,11 +157,13 @@ class _FloodingSession(socketserver.StreamRequestHandler):
     def flood(self, tag):
         server = self.server
         self.wfile.write(server.begins)
-        many = server.chunk * (65536 // len(server.chunk))
+        many = server.chunk * (1 if server.pause else 65536 // len(server.chunk))
         try:
             while server.told < server.size:
                 self.wfile.write(many)
                 server.told += len(many)
+                if server.pause:
+                    server.stopped.wait(server.pause)
             self.wfile.write(server.ends.replace(b"TAG", tag))
         except OSError:
             return
@@ -413,8 +422,8 @@ class TestEndless(FetchingCase):
 
     MEGABYTE = 1024 * 1024
 
-    def flooding(self, *args):
-        server = Flooding(*args)
+    def flooding(self, *args, **options):
+        server = Flooding(*args, **options)
         self.addCleanup(server.close)
         return server
 
@@ -458,6 +467,26 @@ class TestEndless(FetchingCase):
         for word in (b"RETR", b"LIST"):
             server = self.flooding(word, b"+OK\r\n", b"a: b\r\n", 16 * self.MEGABYTE, b".\r\n")
             self.check(server, "pop")
+
+    def test_pop3_before_the_login_is_done(self):
+        """Each byte comes before the socket's time-out, and the line never ends."""
+        self.patch(fetch_session, "_LONGEST_ANSWER", 0.5)
+        for word in (b"greeting", b"USER", b"PASS"):
+            with self.subTest(word):
+                server = self.flooding(word, b"+OK ", b".", 1000, b".\r\n", pause=0.01)
+                mailbox = self.mailbox("pop", port=server.server_address[1])
+                with self.assertRaises(TimeoutError):
+                    mailbox.connect()
+                self.assertTrue(server.done.wait(60))
+                self.assertLess(server.told, server.size, "all of it was waited for")
+
+    def test_an_archived_mailbox_is_refused(self):
+        for kind in ("imap", "pop"):
+            mailbox = self.mailbox(kind, active=False)
+            with self.assertRaisesRegex(UserError, "archived"):
+                mailbox.connect()
+            session = mailbox.connect(allow_archived=True)
+            session.logout() if kind == "imap" else session.quit()
 
     def test_each_answer_is_counted_for_itself(self):
         self.patch(fetch_session, "_MOST_LINES", 20)
