@@ -99,7 +99,8 @@ class MailThread(models.AbstractModel):
             return super(MailThread, thread).message_process(model, message, *args, **kwargs)
         try:
             with attempt(self.env.cr):
-                thread = self._with_memo(message)
+                # what is sent meanwhile could not be taken back with the rows
+                thread = self._with_memo(message).with_context(**{SEND_LATER: True})
                 return super(MailThread, thread).message_process(
                     model, with_message_id(message), *args, **kwargs
                 )

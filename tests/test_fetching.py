@@ -382,6 +382,41 @@ class TestKept(FetchingCase):
         self.assertEqual(len(self.kept()), 1)
         self.assertEqual(len(self.env.cr.postcommit._funcs), waiting)
 
+    @mute_logger(*QUIET)
+    def test_what_a_mail_has_sent_waits_until_it_is_marked(self):
+        self.mail_server(self.at, "lee@odoomommy.com")
+        create = type(self.env["mail.channel"]).message_new
+        broken, sent_before_mark = [], []
+
+        def answering(thread, *args, **kwargs):
+            values = {"email_from": "lee@odoomommy.com", "email_to": CUSTOMER, "subject": "Answer"}
+            thread.env["mail.mail"].create({**values, "auto_delete": False}).send()
+            if broken:
+                raise ValueError("broken")
+            return create(thread, *args, **kwargs)
+
+        self.patch(type(self.env["mail.channel"]), "message_new", answering)
+        for kind, word in (("imap", b"+FLAGS"), ("pop", b"DELE")):
+            behind = self.at.imap_port if kind == "imap" else self.at.pop3_port
+            login = "kevin@odoomommy.com" if kind == "imap" else "lee@odoomommy.com"
+            raw = b"From: %s\r\nTo: kevin@odoomommy.com\r\nSubject: Enquiry\r\n\r\n%s"
+            for fails in (False, True):
+                with self.subTest(f"{kind}, broken: {fails}"):
+                    broken[:] = [True] * fails
+                    before = len(self.at.mails)
+                    door = self.door(
+                        behind,
+                        word,
+                        at=lambda: sent_before_mark.append(len(self.at.mails)),
+                        after=1_000_000,
+                    )
+                    mailbox = self.mailbox(kind, login, port=door.port)
+                    self.at.deliver(login, raw % (CUSTOMER.encode(), str(fails).encode()))
+                    self.fetch(mailbox)
+                    self.assertEqual(sent_before_mark.pop(), before, "sent before the commit")
+                    self.assertEqual(len(self.at.mails) - before, not fails)
+                    mailbox.unlink()
+
 
 @tagged("post_install", "-at_install")
 class TestConnection(FetchingCase):
