@@ -30,6 +30,8 @@ _LONGEST_LINE = 64 * 1024 * 1024
 
 #: bytes of the largest mail that is fetched: no provider takes one of that size
 _LARGEST_MAIL = 128 * 1024 * 1024
+#: bytes that are kept of a larger one: headers and, as a rule, its text
+_START_OF_MAIL = 1024 * 1024
 #: lines of one: as many as it may have of the usual length, and some more
 _MOST_LINES = 3_000_000
 #: lines and bytes of what an IMAP server says besides, until a command is done
@@ -40,8 +42,14 @@ _LONGEST_RESPONSE = 1_000_000
 #: seconds that an answer may take as a whole: a large mail on a slow line does take minutes
 _LONGEST_ANSWER = 30 * 60
 
+#: a line of POP3's LIST: number and size (RFC 1939 5)
+_SIZE = re.compile(rb"(\d{1,18})[ \t]+(\d{1,18})")
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
 _MESSAGE_ID = re.compile(rb"^message-id[ \t]*:[ \t]*\S", re.IGNORECASE | re.MULTILINE)
+
+
+class TooLarge(Exception):
+    """A mail is larger than any that is fetched; only its beginning came."""
 
 
 class Fetching:
@@ -57,6 +65,7 @@ class Fetching:
         self.server_id = server.id
         self.company_id = server.company_id.id
         self.raw = b""
+        self.is_cut = False
         self.again = False
         self.later = []
 
@@ -66,9 +75,13 @@ class Fetching:
         found = env.context.get(FETCHING)
         return found if isinstance(found, cls) else None
 
-    def begin(self, raw):
-        """Take up a mail that was delivered completely; None: there is none."""
+    def begin(self, raw, is_cut=False):
+        """Take up a mail that was delivered; None: there is none.
+
+        :param is_cut: only its beginning was fetched, it is too large
+        """
         self.raw = raw
+        self.is_cut = is_cut
         self.again = False
 
     def fetch_again(self):
@@ -172,7 +185,8 @@ class _BoundedPop:
                 self.sock,
                 self.file,
                 most_lines=_MOST_LINES,
-                most_bytes=_LARGEST_MAIL,
+                # the sizes that servers tell are rough, and leave doubled dots out
+                most_bytes=2 * _LARGEST_MAIL,
                 seconds=_LONGEST_ANSWER,
             )
         try:
@@ -247,16 +261,24 @@ class ImapFetch(_Discreet, IMAP4Connection):
     def fetch(self, message_set, message_parts):
         """Fetch a mail without marking it (RFC 3501 6.4.5), and give the mail alone.
 
+        No more is asked for than is read: a larger mail would break every run off, and what is
+        behind it would never be fetched.
+
         :return: as ``IMAP4.fetch``, without what the server tells unasked; the mail is None where
             it is gone or cannot be read
         """
         self._fetching.begin(None)
         if message_parts == "(RFC822)":
-            message_parts = "(BODY.PEEK[])"
+            message_parts = f"(BODY.PEEK[]<0.{_LARGEST_MAIL}>)"
         result, data = self._ask("fetch", message_set, message_parts)
         parts = [part for part in data if isinstance(part, tuple)]
         if result == "OK" and parts:
-            self._fetching.begin(parts[0][1])
+            raw = parts[0][1]
+            is_cut = len(raw) >= _LARGEST_MAIL
+            if is_cut:
+                raw = raw[:_START_OF_MAIL]
+                parts = [(parts[0][0], raw)]
+            self._fetching.begin(raw, is_cut)
         else:
             parts = [(b"", None)]
         return result, parts
@@ -298,26 +320,39 @@ class PopFetch(_Discreet, POP3Connection):
         self._hide = hide
         self._fetching = fetching
         self._env = env
+        self._sizes = {}
 
     def stat(self):
         """Count the mails."""
         return self._ask("stat")
 
     def list(self, *args):
-        """List the mails."""
-        return self._ask("list", *args)
+        """List the mails, and remember their sizes."""
+        answer = self._ask("list", *args)
+        if not args:
+            self._sizes = dict(
+                map(int, size.groups()) for size in map(_SIZE.match, answer[1]) if size
+            )
+        return answer
 
     def retr(self, which):
-        """Fetch a mail."""
+        """Fetch a mail; of one that is too large, the headers (RFC 1939 7)."""
         self._fetching.begin(None)
-        answer = self._ask("retr", which)
-        self._fetching.begin(b"\n".join(answer[1]))
+        is_cut = self._sizes.get(which, 0) > _LARGEST_MAIL
+        answer = self._ask("top", which, 0) if is_cut else self._ask("retr", which)
+        self._fetching.begin(b"\n".join(answer[1]), is_cut)
         return answer
 
     def dele(self, which):
-        """Delete a mail once it is committed."""
+        """Delete a mail once it is committed.
+
+        :raises TooLarge: only its headers were fetched; it is committed, and stays at the server.
+            Native comes again for more mails as long as it can delete some
+        """
         if not self._fetching.settle(self._env):
             return b"-ERR"
+        if self._fetching.is_cut:
+            raise TooLarge(f"mail {which} is not deleted")
         answer = self._ask("dele", which)
         self._fetching.send(self._env)
         return answer

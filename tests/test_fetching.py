@@ -503,6 +503,47 @@ class TestEndless(FetchingCase):
             server = self.flooding(word, b"+OK\r\n", b"a: b\r\n", 16 * self.MEGABYTE, b".\r\n")
             self.check(server, "pop")
 
+    @mute_logger(*QUIET)
+    def test_a_mail_that_is_too_large_locks_no_mailbox_up(self):
+        """It is kept, once, as far as it came; what is behind it is fetched."""
+        self.patch(fetch_session, "_LARGEST_MAIL", 100_000)
+        self.patch(fetch_session, "_START_OF_MAIL", 5000)
+        raw = b"From: %s\r\nTo: kevin@odoomommy.com\r\nSubject: Enquiry %s\r\n\r\n%s"
+        for kind, login in (("imap", "kevin@odoomommy.com"), ("pop", "lee@odoomommy.com")):
+            with self.subTest(kind):
+                mailbox = self.mailbox(kind, login)
+                text = b"a line of it\r\n" * 20_000
+                self.at.deliver(login, raw % (CUSTOMER.encode(), b"too large", text))
+                self.at.deliver(login, raw % (CUSTOMER.encode(), kind.encode(), b"Hello"))
+                for _run in range(2):
+                    self.fetch(mailbox)
+                self.assertEqual(self.records().count(f"Enquiry {kind}"), 1)
+                kept = self.kept().filtered(
+                    lambda mail, box=mailbox: mail.fetchmail_server_id == box
+                )
+                self.assertEqual(kept.mapped("subject"), ["Enquiry too large"])
+                self.assertIn("too large", kept.reason)
+                self.assertLess(len(kept.raw), 10_000)
+                unread = mailbox.connect()
+                if kind == "imap":
+                    unread.select()
+                    self.assertEqual(unread.search(None, "UNSEEN")[1], [b""])
+                    unread.logout()
+                else:
+                    self.assertEqual(unread.stat()[0], 1, "it was deleted unread")
+                    unread.quit()
+        self.assertNotIn("Enquiry too large", self.records())
+
+    @mute_logger(*QUIET)
+    def test_fetching_ends_where_every_mail_is_too_large(self):
+        """Native comes again as long as there are 50 mails that did not fail."""
+        self.patch(fetch_session, "_LARGEST_MAIL", 1000)
+        for number in range(51):
+            raw = b"Subject: %d\r\n\r\n" % number + b"a line of it\r\n" * 100
+            self.at.deliver("kevin@odoomommy.com", raw)
+        self.fetch(self.mailbox("pop"))
+        self.assertEqual(len(self.kept()), 50)
+
     def test_pop3_before_the_login_is_done(self):
         """Each byte comes before the socket's time-out, and the line never ends."""
         self.patch(fetch_session, "_LONGEST_ANSWER", 0.5)
