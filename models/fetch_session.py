@@ -10,7 +10,6 @@ import hashlib
 import logging
 import re
 from contextlib import contextmanager, suppress
-from functools import partial
 from imaplib import IMAP4, IMAP4_SSL
 from poplib import POP3, POP3_SSL, error_proto
 
@@ -31,6 +30,8 @@ _LONGEST_LINE = 64 * 1024 * 1024
 
 #: bytes of the largest mail that is fetched: no provider takes one of that size
 _LARGEST_MAIL = 128 * 1024 * 1024
+#: bytes that are kept of a larger one: headers and, as a rule, its text
+_START_OF_MAIL = 1024 * 1024
 #: lines of one: as many as it may have of the usual length, and some more
 _MOST_LINES = 3_000_000
 #: lines and bytes of what an IMAP server says besides, until a command is done
@@ -41,8 +42,14 @@ _LONGEST_RESPONSE = 1_000_000
 #: seconds that an answer may take as a whole: a large mail on a slow line does take minutes
 _LONGEST_ANSWER = 30 * 60
 
+#: a line of POP3's LIST: number and size (RFC 1939 5)
+_SIZE = re.compile(rb"(\d{1,18})[ \t]+(\d{1,18})")
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
 _MESSAGE_ID = re.compile(rb"^message-id[ \t]*:[ \t]*\S", re.IGNORECASE | re.MULTILINE)
+
+
+class TooLarge(Exception):
+    """A mail is larger than any that is fetched; only its beginning came."""
 
 
 class Fetching:
@@ -58,6 +65,7 @@ class Fetching:
         self.server_id = server.id
         self.company_id = server.company_id.id
         self.raw = b""
+        self.is_cut = False
         self.again = False
         self.later = []
 
@@ -67,9 +75,13 @@ class Fetching:
         found = env.context.get(FETCHING)
         return found if isinstance(found, cls) else None
 
-    def begin(self, raw):
-        """Take up a mail that was delivered completely; None: there is none."""
+    def begin(self, raw, is_cut=False):
+        """Take up a mail that was delivered; None: there is none.
+
+        :param is_cut: only its beginning was fetched, it is too large
+        """
         self.raw = raw
+        self.is_cut = is_cut
         self.again = False
 
     def fetch_again(self):
@@ -164,37 +176,52 @@ class BoundedImap(IMAP4Connection):
             self.__obj__ = _Imap(server, port, timeout=timeout)
 
 
-def bound_pop(connection):
-    """Have no answer of a POP3 connection be endless, and lines be of any length.
+class _BoundedPop:
+    """A ``POP3`` of which no answer is endless, and lines may have any length."""
 
-    :param connection: Odoo's ``POP3Connection``; what has no ``POP3`` in it is left alone
-    """
-    pop = getattr(connection, "__obj__", None)
-    if not isinstance(pop, POP3) or isinstance(pop.file, BoundedFile):
-        return
-    file = pop.file = BoundedFile(
-        pop.sock,
-        pop.file,
-        most_lines=_MOST_LINES,
-        most_bytes=_LARGEST_MAIL,
-        seconds=_LONGEST_ANSWER,
-    )
-    put_line = pop._putline
+    def _getline(self):
+        if not isinstance(self.file, BoundedFile):  # the greeting is read before __init__ is done
+            self.file = BoundedFile(
+                self.sock,
+                self.file,
+                most_lines=_MOST_LINES,
+                # the sizes that servers tell are rough, and leave doubled dots out
+                most_bytes=2 * _LARGEST_MAIL,
+                seconds=_LONGEST_ANSWER,
+            )
+        try:
+            line = self.file.readline(_LONGEST_LINE + 1)
+        except (Endless, TimeoutError):
+            self.close()
+            raise
+        if not line:
+            raise error_proto("-ERR EOF")
+        if len(line) > _LONGEST_LINE:
+            raise error_proto("line too long")
+        return line.removesuffix(b"\n").removesuffix(b"\r"), len(line)
 
-    def put(line):
-        file.begin()
-        put_line(line)
-
-    pop._putline = put
-    pop._getline = partial(_read_line, pop)
+    def _putline(self, line):
+        self.file.begin()
+        super()._putline(line)
 
 
-class VerifiedPop(POP3Connection):
-    """A POP3 connection over TLS, to a server that a TLS context verifies."""
+class _Pop(_BoundedPop, POP3):
+    pass
 
-    def __init__(self, server, port, context):
-        # not native's __init__: it takes no context
-        self.__obj__ = POP3_SSL(server, port, timeout=MAIL_TIMEOUT, context=context)
+
+class _PopSsl(_BoundedPop, POP3_SSL):
+    pass
+
+
+class BoundedPop(POP3Connection):
+    """A POP3 connection of which every answer has an end, the greeting too."""
+
+    def __init__(self, server, port, is_ssl, timeout=MAIL_TIMEOUT, context=None):
+        # not native's __init__: it connects at once
+        if is_ssl:
+            self.__obj__ = _PopSsl(server, port, timeout=timeout, context=context)
+        else:
+            self.__obj__ = _Pop(server, port, timeout=timeout)
 
 
 class _Discreet:
@@ -234,16 +261,24 @@ class ImapFetch(_Discreet, IMAP4Connection):
     def fetch(self, message_set, message_parts):
         """Fetch a mail without marking it (RFC 3501 6.4.5), and give the mail alone.
 
+        No more is asked for than is read: a larger mail would break every run off, and what is
+        behind it would never be fetched.
+
         :return: as ``IMAP4.fetch``, without what the server tells unasked; the mail is None where
             it is gone or cannot be read
         """
         self._fetching.begin(None)
         if message_parts == "(RFC822)":
-            message_parts = "(BODY.PEEK[])"
+            message_parts = f"(BODY.PEEK[]<0.{_LARGEST_MAIL}>)"
         result, data = self._ask("fetch", message_set, message_parts)
         parts = [part for part in data if isinstance(part, tuple)]
         if result == "OK" and parts:
-            self._fetching.begin(parts[0][1])
+            raw = parts[0][1]
+            is_cut = len(raw) >= _LARGEST_MAIL
+            if is_cut:
+                raw = raw[:_START_OF_MAIL]
+                parts = [(parts[0][0], raw)]
+            self._fetching.begin(raw, is_cut)
         else:
             parts = [(b"", None)]
         return result, parts
@@ -283,29 +318,41 @@ class PopFetch(_Discreet, POP3Connection):
     def __init__(self, connection, fetching, env, hide):
         self.__obj__ = connection.__obj__
         self._hide = hide
-        bound_pop(self)
         self._fetching = fetching
         self._env = env
+        self._sizes = {}
 
     def stat(self):
         """Count the mails."""
         return self._ask("stat")
 
     def list(self, *args):
-        """List the mails."""
-        return self._ask("list", *args)
+        """List the mails, and remember their sizes."""
+        answer = self._ask("list", *args)
+        if not args:
+            self._sizes = dict(
+                map(int, size.groups()) for size in map(_SIZE.match, answer[1]) if size
+            )
+        return answer
 
     def retr(self, which):
-        """Fetch a mail."""
+        """Fetch a mail; of one that is too large, the headers (RFC 1939 7)."""
         self._fetching.begin(None)
-        answer = self._ask("retr", which)
-        self._fetching.begin(b"\n".join(answer[1]))
+        is_cut = self._sizes.get(which, 0) > _LARGEST_MAIL
+        answer = self._ask("top", which, 0) if is_cut else self._ask("retr", which)
+        self._fetching.begin(b"\n".join(answer[1]), is_cut)
         return answer
 
     def dele(self, which):
-        """Delete a mail once it is committed."""
+        """Delete a mail once it is committed.
+
+        :raises TooLarge: only its headers were fetched; it is committed, and stays at the server.
+            Native comes again for more mails as long as it can delete some
+        """
         if not self._fetching.settle(self._env):
             return b"-ERR"
+        if self._fetching.is_cut:
+            raise TooLarge(f"mail {which} is not deleted")
         answer = self._ask("dele", which)
         self._fetching.send(self._env)
         return answer
@@ -330,20 +377,6 @@ def _broken_off(shutdown):
         with suppress(OSError, AttributeError, ValueError):
             shutdown()
         raise ConnectionError(f"The mailbox broke off: {error}") from error
-
-
-def _read_line(pop):
-    """Read a line of a POP3 server, as ``poplib.POP3._getline`` does, of any length."""
-    try:
-        line = pop.file.readline(_LONGEST_LINE + 1)
-    except Endless:
-        pop.close()
-        raise
-    if not line:
-        raise error_proto("-ERR EOF")
-    if len(line) > _LONGEST_LINE:
-        raise error_proto("line too long")
-    return line.removesuffix(b"\n").removesuffix(b"\r"), len(line)
 
 
 def with_message_id(raw):

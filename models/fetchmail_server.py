@@ -6,17 +6,16 @@ from poplib import error_proto
 
 from odoo import _, fields, models, release
 
-from odoo.addons.mail.models.fetchmail import MAIL_TIMEOUT, POP3Connection
+from odoo.addons.mail.models.fetchmail import MAIL_TIMEOUT
 
 from .credentials import ImapLogin, hider, without
 from .fetch_session import (
     FETCHING,
     BoundedImap,
+    BoundedPop,
     Fetching,
     ImapFetch,
     PopFetch,
-    VerifiedPop,
-    bound_pop,
 )
 
 _logger = logging.getLogger(__name__)
@@ -82,38 +81,24 @@ class FetchmailServer(models.Model):
         """
         self.ensure_one()
         kind = self._get_connection_type()
-        if kind == "imap" and (self.active or allow_archived):
-            connection = self._connect_imap()
+        if kind in ("imap", "pop") and (self.active or allow_archived):
+            connection = self._open()
+            self._log_in(connection)
         else:
-            with self._hidden_password():
-                connection = super().connect(allow_archived=allow_archived)
-            if kind == "pop":
-                bound_pop(connection)
+            connection = super().connect(allow_archived=allow_archived)
         fetching = Fetching.of(self.env)
         session = {"imap": ImapFetch, "pop": PopFetch}.get(kind)
         if not (fetching and session):
             return connection
         return session(connection, fetching, self.env, hider(self.password))
 
-    def _connect_imap(self):
-        connection = self._open()
-        self._log_in(connection)
-        return connection
-
     def _open(self, context=None):
         """Open a session, without a login.
 
         :param context: TLS context that verifies the server, None: as native, which does not
         """
-        address = self.server, int(self.port)
-        if self._get_connection_type() == "imap":
-            return BoundedImap(*address, self.is_ssl, MAIL_TIMEOUT, context)
-        if self.is_ssl and context:
-            connection = VerifiedPop(*address, context)
-        else:
-            connection = POP3Connection(*address, self.is_ssl)
-        bound_pop(connection)
-        return connection
+        kind = BoundedImap if self._get_connection_type() == "imap" else BoundedPop
+        return kind(self.server, int(self.port), self.is_ssl, MAIL_TIMEOUT, context)
 
     def _log_in(self, connection):
         """Log in to a session as :meth:`_open` gives it; hang up where that fails.

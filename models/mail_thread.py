@@ -22,7 +22,7 @@ from ..routing import (
     read_incoming,
     recognise_report,
 )
-from .fetch_session import Fetching, attempt, with_message_id
+from .fetch_session import Fetching, TooLarge, attempt, with_message_id
 from .mail_alias import LOOKUP, MEMO, AliasMemo, NoAlias
 from .mail_delivery_note import ReportOfUnknownMail
 from .mail_refusal import REFUSAL_HEADER, SEND_LATER
@@ -93,7 +93,10 @@ class MailThread(models.AbstractModel):
             return super(MailThread, thread).message_process(model, message, *args, **kwargs)
         try:
             with attempt(self.env.cr):
-                thread = self._with_memo(message)
+                if fetching.is_cut:
+                    raise TooLarge("only the beginning of the mail was fetched")
+                # what is sent meanwhile could not be taken back with the rows
+                thread = self._with_memo(message).with_context(**{SEND_LATER: True})
                 return super(MailThread, thread).message_process(
                     model, with_message_id(message), *args, **kwargs
                 )

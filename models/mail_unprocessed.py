@@ -11,7 +11,7 @@ from odoo.service.model import PG_CONCURRENCY_ERRORS_TO_RETRY
 from odoo.tools import decode_message_header, sql
 
 from ..routing import company_of_incoming
-from .fetch_session import Fetching, attempt, with_message_id
+from .fetch_session import Fetching, TooLarge, attempt, with_message_id
 from .mail_delivery_note import ReportOfUnknownMail
 from .mail_failure_shown import done
 from .mail_refusal import SEND_LATER
@@ -131,6 +131,10 @@ class MailUnprocessed(models.Model):
             "nul": _(
                 "It has a NUL character, which the database refuses. Read it in the message itself."
             ),
+            "large": _(
+                "It is too large to be fetched: only its beginning is here. Read it in its mailbox,"
+                " and delete it there."
+            ),
             "report": _(
                 "It says that a mail did not arrive, but not which one. Look for the mail that"
                 " it is about, correct the address, and send that again."
@@ -232,6 +236,8 @@ class MailUnprocessed(models.Model):
             return {"reason_key": "broken", "reason_words": False}
         if isinstance(error, ReportOfUnknownMail):
             return {"reason_key": "report", "reason_words": False}
+        if isinstance(error, TooLarge):
+            return {"reason_key": "large", "reason_words": False}
         if isinstance(error, UserError):
             return {"reason_key": "odoo", "reason_words": _storable(error)}
         words = _storable(f"{type(error).__name__}: {error}")[:4000]

@@ -9,6 +9,7 @@ from email.utils import make_msgid
 
 import odoo
 from odoo import SUPERUSER_ID, api
+from odoo.exceptions import UserError
 from odoo.tests import tagged
 from odoo.tests.common import BaseCase, get_db_name
 from odoo.tools import mute_logger
@@ -105,19 +106,22 @@ class Flooding(socketserver.ThreadingTCPServer):
     :param chunk: what then comes again and again
     :param size: bytes after which the answer ends all the same
     :param ends: how
+    :param pause: seconds between two chunks; None: they come as fast as they can
     """
 
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, word, begins, chunk, size, ends):
+    def __init__(self, word, begins, chunk, size, ends, pause=None):
         super().__init__(("127.0.0.1", 0), _FloodingSession)
         self.word, self.begins, self.chunk, self.size, self.ends = word, begins, chunk, size, ends
+        self.pause = pause
         self.told = 0
-        self.done = threading.Event()
+        self.done, self.stopped = threading.Event(), threading.Event()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def close(self):
+        self.stopped.set()
         self.shutdown()
         self.server_close()
 
@@ -126,6 +130,9 @@ class _FloodingSession(socketserver.StreamRequestHandler):
     def handle(self):
         server = self.server
         imap = not server.ends.startswith(b".")
+        if server.word == b"greeting":
+            self.flood(b"")
+            return server.done.set()
         self.wfile.write(b"* OK ready\r\n" if imap else b"+OK ready\r\n")
         for line in self.rfile:
             tag, *rest = line.split()
@@ -150,11 +157,13 @@ class _FloodingSession(socketserver.StreamRequestHandler):
     def flood(self, tag):
         server = self.server
         self.wfile.write(server.begins)
-        many = server.chunk * (65536 // len(server.chunk))
+        many = server.chunk * (1 if server.pause else 65536 // len(server.chunk))
         try:
             while server.told < server.size:
                 self.wfile.write(many)
                 server.told += len(many)
+                if server.pause:
+                    server.stopped.wait(server.pause)
             self.wfile.write(server.ends.replace(b"TAG", tag))
         except OSError:
             return
@@ -373,6 +382,41 @@ class TestKept(FetchingCase):
         self.assertEqual(len(self.kept()), 1)
         self.assertEqual(len(self.env.cr.postcommit._funcs), waiting)
 
+    @mute_logger(*QUIET)
+    def test_what_a_mail_has_sent_waits_until_it_is_marked(self):
+        self.mail_server(self.at, "lee@odoomommy.com")
+        create = type(self.env["mail.channel"]).message_new
+        broken, sent_before_mark = [], []
+
+        def answering(thread, *args, **kwargs):
+            values = {"email_from": "lee@odoomommy.com", "email_to": CUSTOMER, "subject": "Answer"}
+            thread.env["mail.mail"].create({**values, "auto_delete": False}).send()
+            if broken:
+                raise ValueError("broken")
+            return create(thread, *args, **kwargs)
+
+        self.patch(type(self.env["mail.channel"]), "message_new", answering)
+        for kind, word in (("imap", b"+FLAGS"), ("pop", b"DELE")):
+            behind = self.at.imap_port if kind == "imap" else self.at.pop3_port
+            login = "kevin@odoomommy.com" if kind == "imap" else "lee@odoomommy.com"
+            raw = b"From: %s\r\nTo: kevin@odoomommy.com\r\nSubject: Enquiry\r\n\r\n%s"
+            for fails in (False, True):
+                with self.subTest(f"{kind}, broken: {fails}"):
+                    broken[:] = [True] * fails
+                    before = len(self.at.mails)
+                    door = self.door(
+                        behind,
+                        word,
+                        at=lambda: sent_before_mark.append(len(self.at.mails)),
+                        after=1_000_000,
+                    )
+                    mailbox = self.mailbox(kind, login, port=door.port)
+                    self.at.deliver(login, raw % (CUSTOMER.encode(), str(fails).encode()))
+                    self.fetch(mailbox)
+                    self.assertEqual(sent_before_mark.pop(), before, "sent before the commit")
+                    self.assertEqual(len(self.at.mails) - before, not fails)
+                    mailbox.unlink()
+
 
 @tagged("post_install", "-at_install")
 class TestConnection(FetchingCase):
@@ -413,8 +457,8 @@ class TestEndless(FetchingCase):
 
     MEGABYTE = 1024 * 1024
 
-    def flooding(self, *args):
-        server = Flooding(*args)
+    def flooding(self, *args, **options):
+        server = Flooding(*args, **options)
         self.addCleanup(server.close)
         return server
 
@@ -458,6 +502,67 @@ class TestEndless(FetchingCase):
         for word in (b"RETR", b"LIST"):
             server = self.flooding(word, b"+OK\r\n", b"a: b\r\n", 16 * self.MEGABYTE, b".\r\n")
             self.check(server, "pop")
+
+    @mute_logger(*QUIET)
+    def test_a_mail_that_is_too_large_locks_no_mailbox_up(self):
+        """It is kept, once, as far as it came; what is behind it is fetched."""
+        self.patch(fetch_session, "_LARGEST_MAIL", 100_000)
+        self.patch(fetch_session, "_START_OF_MAIL", 5000)
+        raw = b"From: %s\r\nTo: kevin@odoomommy.com\r\nSubject: Enquiry %s\r\n\r\n%s"
+        for kind, login in (("imap", "kevin@odoomommy.com"), ("pop", "lee@odoomommy.com")):
+            with self.subTest(kind):
+                mailbox = self.mailbox(kind, login)
+                text = b"a line of it\r\n" * 20_000
+                self.at.deliver(login, raw % (CUSTOMER.encode(), b"too large", text))
+                self.at.deliver(login, raw % (CUSTOMER.encode(), kind.encode(), b"Hello"))
+                for _run in range(2):
+                    self.fetch(mailbox)
+                self.assertEqual(self.records().count(f"Enquiry {kind}"), 1)
+                kept = self.kept().filtered(
+                    lambda mail, box=mailbox: mail.fetchmail_server_id == box
+                )
+                self.assertEqual(kept.mapped("subject"), ["Enquiry too large"])
+                self.assertIn("too large", kept.reason)
+                self.assertLess(len(kept.raw), 10_000)
+                unread = mailbox.connect()
+                if kind == "imap":
+                    unread.select()
+                    self.assertEqual(unread.search(None, "UNSEEN")[1], [b""])
+                    unread.logout()
+                else:
+                    self.assertEqual(unread.stat()[0], 1, "it was deleted unread")
+                    unread.quit()
+        self.assertNotIn("Enquiry too large", self.records())
+
+    @mute_logger(*QUIET)
+    def test_fetching_ends_where_every_mail_is_too_large(self):
+        """Native comes again as long as there are 50 mails that did not fail."""
+        self.patch(fetch_session, "_LARGEST_MAIL", 1000)
+        for number in range(51):
+            raw = b"Subject: %d\r\n\r\n" % number + b"a line of it\r\n" * 100
+            self.at.deliver("kevin@odoomommy.com", raw)
+        self.fetch(self.mailbox("pop"))
+        self.assertEqual(len(self.kept()), 50)
+
+    def test_pop3_before_the_login_is_done(self):
+        """Each byte comes before the socket's time-out, and the line never ends."""
+        self.patch(fetch_session, "_LONGEST_ANSWER", 0.5)
+        for word in (b"greeting", b"USER", b"PASS"):
+            with self.subTest(word):
+                server = self.flooding(word, b"+OK ", b".", 1000, b".\r\n", pause=0.01)
+                mailbox = self.mailbox("pop", port=server.server_address[1])
+                with self.assertRaises(TimeoutError):
+                    mailbox.connect()
+                self.assertTrue(server.done.wait(60))
+                self.assertLess(server.told, server.size, "all of it was waited for")
+
+    def test_an_archived_mailbox_is_refused(self):
+        for kind in ("imap", "pop"):
+            mailbox = self.mailbox(kind, active=False)
+            with self.assertRaisesRegex(UserError, "archived"):
+                mailbox.connect()
+            session = mailbox.connect(allow_archived=True)
+            session.logout() if kind == "imap" else session.quit()
 
     def test_each_answer_is_counted_for_itself(self):
         self.patch(fetch_session, "_MOST_LINES", 20)
