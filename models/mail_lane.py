@@ -63,6 +63,11 @@ _UNSORTED = f"""
     SELECT m.id FROM mail_mail m WHERE m.lane_server_id IS NULL AND {_DUE}
      ORDER BY m.lane_rank, m.id LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
 """
+_NEW_LANE = """
+    INSERT INTO mail_lane (server_id)
+    SELECT %s WHERE NOT EXISTS (SELECT 1 FROM mail_lane WHERE server_id = %s)
+    ON CONFLICT DO NOTHING
+"""
 _NEXT_SERVER = f"""
     SELECT server_id FROM mail_lane l
      WHERE (paused_until IS NULL OR paused_until <= %s)
@@ -464,6 +469,8 @@ class MailLane(models.Model):
             cr.execute("SELECT pg_try_advisory_lock(%s, %s)", [_SESSION_AT, server_id])
             if cr.fetchone()[0]:
                 return Turn(lanes, server_id, cr), True
+            # whoever waits for this server now is found by its row; nothing but a turn makes one
+            cr.execute(_NEW_LANE, [server_id, server_id])
         except BaseException:
             with contextlib.suppress(psycopg2.Error):
                 if cr is not self.env.cr:
@@ -906,14 +913,7 @@ class MailLane(models.Model):
 
         :return: how many do
         """
-        self.env.cr.execute(
-            """
-            INSERT INTO mail_lane (server_id)
-            SELECT %s WHERE NOT EXISTS (SELECT 1 FROM mail_lane WHERE server_id = %s)
-            ON CONFLICT DO NOTHING
-            """,
-            [server_id, server_id],
-        )
+        self.env.cr.execute(_NEW_LANE, [server_id, server_id])
         return mails._wait_for(server_id)
 
     # ------------------------------------------------------------

@@ -126,6 +126,16 @@ class TestTurns(BaseCase):
         with self.worker() as env, self.turn(env) as turn:
             self.assertEqual(bool(turn), is_free)
 
+    def mails(self, env, count):
+        """Write mails that go by the server."""
+        values = {
+            "email_from": "kevin@odoomommy.com",
+            "email_to": "customer@example.net",
+            "mail_server_id": self.server_id,
+            "auto_delete": False,
+        }
+        return env["mail.mail"].create([values] * count)
+
     def send_directly(self):
         """Hand a message to native's method, as addons do."""
         message = EmailMessage()
@@ -192,6 +202,18 @@ class TestTurns(BaseCase):
             self.send_directly()
         self.assertEqual(len(self.provider.mails), 1)
 
+    def test_a_mail_that_waits_for_a_server_without_a_queue_is_found(self):
+        """Whoever has the first session at a new server makes no queue: see ``_alone_at``."""
+        with self.worker() as env:
+            with self.worker() as other, other["mail.lane"]._alone_at(self.server_id):
+                mail = self.mails(env, 1)
+                mail.send()
+                env.cr.commit()  # pylint: disable=invalid-commit
+                self.assertEqual(self.provider.sessions, 0)
+            env["mail.lane"]._run(time.monotonic() + 60)
+            mail.invalidate_recordset()
+            self.assertEqual(mail.state, "sent")
+
     def test_a_lane_waits_no_longer_for_a_login_than_for_a_mail(self):
         """A server that hangs keeps no worker from the others' mail."""
         waits = []
@@ -202,14 +224,7 @@ class TestTurns(BaseCase):
 
         self.startPatcher(patch.object(ir_mail_server, "smtp_login", note))
         with self.worker() as env:
-            mail = env["mail.mail"].create(
-                {
-                    "email_from": "kevin@odoomommy.com",
-                    "email_to": "customer@example.net",
-                    "mail_server_id": self.server_id,
-                    "auto_delete": False,
-                }
-            )
+            mail = self.mails(env, 1)
             env.cr.commit()  # pylint: disable=invalid-commit
             env["mail.lane"]._run(time.monotonic() + 60)
             mail.invalidate_recordset()
