@@ -76,10 +76,11 @@ _NEXT_SERVER = f"""
      ORDER BY turn_at NULLS FIRST, server_id LIMIT 1
 """
 
-#: mails whose server could not be had for the hours of General Settings, and pauses
+#: mails whose server has failed for the hours of General Settings, and pauses; a limit is no failure
 _OVERDUE = """
     m.lane_server_id = l.server_id AND m.state = 'outgoing'
-    AND GREATEST(m.waiting_since, l.failing_since) <= %s
+    AND GREATEST(m.waiting_since, l.failing_since) <= %s AND l.failing_since IS NOT NULL
+    AND COALESCE(l.pause_reason, '') NOT LIKE 'max\\_per\\_%%'
 """
 _OVERDUE_SERVER = f"""
     SELECT server_id FROM mail_lane l
@@ -828,7 +829,10 @@ class MailLane(models.Model):
     @api.model
     def _overdue_mails(self, server_id, limit):
         """Give the ids of mails of a server whose time is over."""
-        last = self._now() - timedelta(hours=self._retry_hours())
+        hours = self._retry_hours()
+        if not hours:
+            return []
+        last = self._now() - timedelta(hours=hours)
         self.env["mail.mail"].flush_model(["state"])
         self.env.cr.execute(_OVERDUE_MAILS, [last, server_id, limit])
         return [mail_id for (mail_id,) in self.env.cr.fetchall()]
