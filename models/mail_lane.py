@@ -9,6 +9,7 @@ import weakref
 from datetime import datetime, timedelta
 
 import psycopg2
+from psycopg2.pool import PoolError
 
 from odoo import SUPERUSER_ID, api, fields, models
 from odoo.tools import sql
@@ -107,6 +108,26 @@ def working(cron_id):
         yield
     finally:
         _own.cron_id = None
+
+
+@contextlib.contextmanager
+def _closing(cr, server_id):
+    """Close a cursor of its own behind the block, which gives a server's lock back.
+
+    Where that fails, the connection ends, and the lock with it: neither may go back to the pool.
+    An error of PostgreSQL is only logged, since mails may have left.
+    """
+    try:
+        yield
+    except BaseException as error:
+        with contextlib.suppress(psycopg2.Error):
+            cr._cnx.close()
+        if not isinstance(error, psycopg2.Error):
+            raise
+        _logger.warning("The session at server %s ends with its connection", server_id)
+    finally:
+        with contextlib.suppress(psycopg2.Error):  # it is lost, so is what was to be rolled back
+            cr.close()
 
 
 class Turn:
@@ -492,8 +513,13 @@ class MailLane(models.Model):
         :param lock_timeout: seconds that a statement waits for a lock
         """
         cr = self.env.registry.cursor()
-        cr._cnx.autocommit = True
-        cr.execute("SELECT set_config('lock_timeout', %s, false)", [f"{lock_timeout}s"])
+        try:
+            cr._cnx.autocommit = True
+            cr.execute("SELECT set_config('lock_timeout', %s, false)", [f"{lock_timeout}s"])
+        except BaseException:
+            with contextlib.suppress(psycopg2.Error):
+                cr.close()
+            raise
         return cr
 
     @api.model
@@ -516,18 +542,21 @@ class MailLane(models.Model):
         ):
             yield
             return
-        with contextlib.closing(self._own_cursor(_WAIT_FOR_SESSION)) as cr:
-            is_alone = self._waited_for(cr, server_id)
-            try:
-                yield
-            finally:
-                try:
-                    if is_alone:
-                        cr.execute("SELECT pg_advisory_unlock(%s, %s)", [_SESSION_AT, server_id])
-                except psycopg2.Error:
-                    # the message has left: only the connection is lost, and its lock with it
-                    _logger.warning("The session at server %s ends with its connection", server_id)
-                    cr._cnx.close()
+        cr = None
+        try:
+            cr = self._own_cursor(_WAIT_FOR_SESSION)
+        except (PoolError, psycopg2.OperationalError) as error:
+            _logger.warning("Maybe others are at server %s as well: %s", server_id, error)
+        if cr is None:
+            yield
+            return
+        is_alone = self._waited_for(cr, server_id)
+        try:
+            yield
+        finally:
+            with _closing(cr, server_id):
+                if is_alone:
+                    cr.execute("SELECT pg_advisory_unlock(%s, %s)", [_SESSION_AT, server_id])
 
     @api.model
     def _waited_for(self, cr, server_id):
@@ -541,6 +570,10 @@ class MailLane(models.Model):
         except psycopg2.errors.LockNotAvailable:
             _logger.info("Others are still at server %s: a second session begins", server_id)
             return False
+        except BaseException:
+            with contextlib.suppress(psycopg2.Error):
+                cr._cnx.close()  # it may have the lock
+            raise
         return True
 
     @api.model

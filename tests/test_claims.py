@@ -7,13 +7,14 @@ So is the turn at a server.
 import gc
 import threading
 import time
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from email.message import EmailMessage
 from unittest.mock import patch
 
 import psycopg2
+from psycopg2.pool import PoolError
 
-from odoo import SUPERUSER_ID, api, fields
+from odoo import SUPERUSER_ID, api, fields, sql_db
 from odoo.modules.registry import Registry
 from odoo.sql_db import connection_info_for
 from odoo.tests import tagged
@@ -136,13 +137,16 @@ class TestTurns(BaseCase):
         }
         return env["mail.mail"].create([values] * count)
 
-    def send_directly(self):
-        """Hand a message to native's method, as addons do."""
+    def send_directly(self, env=None):
+        """Hand a message to native's method, as addons do.
+
+        :param env: a worker's; a new one's where it is not given
+        """
         message = EmailMessage()
         message["From"] = "kevin@odoomommy.com"
         message["To"] = "customer@example.net"
         message.set_content("Hello")
-        with self.worker() as env:
+        with nullcontext(env) if env else self.worker() as env:
             env["ir.mail_server"].send_email(message, self.server_id)
 
     def test_it_ends_with_the_transaction(self):
@@ -201,6 +205,31 @@ class TestTurns(BaseCase):
         with self.worker() as env, self.turn(env):
             self.send_directly()
         self.assertEqual(len(self.provider.mails), 1)
+
+    @mute_logger("odoo.sql_db", mail_lane.__name__)
+    def test_a_message_has_left_although_the_connection_with_the_lock_is_lost(self):
+        """Whoever is told of a failure sends it again."""
+        holders = "FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objid = %s"
+        lock = [mail_lane._SESSION_AT, self.server_id]
+        with self.worker() as env, env["mail.lane"]._alone_at(self.server_id):
+            env.cr.execute(f"SELECT pg_terminate_backend(pid) {holders}", lock)
+            while env.cr.rowcount:
+                env.cr.execute(f"SELECT 1 {holders}", lock)
+        self.assertFree()
+
+    @mute_logger(mail_lane.__name__)
+    def test_a_message_is_sent_although_no_connection_is_left_for_the_lock(self):
+        self.send_directly()  # what the decision needs to know is read once
+        with ExitStack() as stack, self.worker() as env:
+            pool = sql_db._Pool
+            stack.enter_context(patch.object(pool, "_maxconn", len(pool._connections)))
+            with suppress(PoolError):
+                while True:
+                    stack.enter_context(closing(self.registry.cursor()))
+            with self.assertRaises(PoolError):
+                self.registry.cursor()
+            self.send_directly(env)
+        self.assertEqual(len(self.provider.mails), 2)
 
     def test_a_mail_that_waits_for_a_server_without_a_queue_is_found(self):
         """Whoever has the first session at a new server makes no queue: see ``_alone_at``."""
