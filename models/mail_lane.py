@@ -328,24 +328,19 @@ class Turn:
 
     def release(self):
         """Let others have their turn."""
-        if self.is_own:
-            self._hang_up.detach()
         if self.cr.closed:
             return
-        try:
-            if self.has_written:
-                self._settle_in_flight()
-            self._execute("SELECT pg_advisory_unlock(%s, %s)", [_SESSION_AT, self.server_id])
-        except psycopg2.Error:
-            if not self.is_own:
-                raise
-            # the lock must not stay with a connection that goes back to the pool
-            _logger.warning("The turn at server %s ends with its connection", self.server_id)
-            self.cr._cnx.close()
-        finally:
-            if self.is_own:
-                with contextlib.suppress(psycopg2.Error):
-                    self.cr.close()
+        if not self.is_own:
+            self._give_back()
+            return
+        with _closing(self.cr, self.server_id):
+            self._give_back()
+            self._hang_up.detach()  # before the connection is somebody else's
+
+    def _give_back(self):
+        if self.has_written:
+            self._settle_in_flight()
+        self._execute("SELECT pg_advisory_unlock(%s, %s)", [_SESSION_AT, self.server_id])
 
     def _settle_in_flight(self):
         """Forget the mails whose fate is known: those that do not wait any more."""
@@ -496,8 +491,7 @@ class MailLane(models.Model):
         except BaseException:
             with contextlib.suppress(psycopg2.Error):
                 if cr is not self.env.cr:
-                    cr.execute("SELECT pg_advisory_unlock(%s, %s)", [_SESSION_AT, server_id])
-                    cr.close()
+                    cr._cnx.close()  # it may have the lock
             raise
         if cr is not self.env.cr:
             cr.close()

@@ -178,7 +178,24 @@ class TestTurns(BaseCase):
 
         lose()
         gc.collect()
-        # by a connection of its own: Odoo's may be the one that has the lock
+        self.assertFreeForStrangers()
+
+    @mute_logger("odoo.sql_db")
+    def test_it_ends_although_a_time_limit_strikes_at_its_end(self):
+        """A worker's is an exception that may come anywhere; it is no error of PostgreSQL's."""
+
+        def strike(_cr, query, *_arguments):
+            if "array_agg" in query:
+                raise ZeroDivisionError
+
+        thread = threading.current_thread()
+        self.startPatcher(patch.object(thread, "query_hooks", [strike], create=True))
+        with self.worker() as env, self.assertRaises(ZeroDivisionError), self.turn(env) as turn:
+            turn.hand_over(self.server_id)
+        self.assertFreeForStrangers()
+
+    def assertFreeForStrangers(self):
+        """Check it by a connection of its own: Odoo's may be the one that has the lock."""
         _db, how = connection_info_for(get_db_name())
         with closing(psycopg2.connect(**how)) as stranger, stranger.cursor() as cr:
             cr.execute("SET lock_timeout = '10s'")
