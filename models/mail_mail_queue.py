@@ -372,7 +372,10 @@ class MailMail(models.Model):
         return found
 
     def _fail_given_up(self, turn):
-        """Fail these mails with the last reply of their server."""
+        """Fail these mails, where they still wait, with the last reply of their server."""
+        mails = self.exists().filtered(lambda mail: mail.state == "outgoing")
+        if not mails:
+            return
         servers = self.env["ir.mail_server"]
         if turn.server_id:
             server = servers._server_fact(turn.server_id)
@@ -380,8 +383,8 @@ class MailMail(models.Model):
             server = self.env["mail.routing"]._get_facts().config_server
         hours = self.env["mail.lane"]._retry_hours()
         reason = self.env["mail.failure"]._given_up(server, hours, turn.pause_reason)
-        self.write({"state": "exception", "failure_reason": reason, "failure_type": "mail_smtp"})
-        self._postprocess_sent_message(
+        mails.write({"state": "exception", "failure_reason": reason, "failure_type": "mail_smtp"})
+        mails._postprocess_sent_message(
             success_pids=[], failure_reason=reason, failure_type="mail_smtp"
         )
 

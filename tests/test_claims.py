@@ -137,6 +137,31 @@ class TestTurns(BaseCase):
         }
         return env["mail.mail"].create([values] * count)
 
+    def overdue_mails(self, env, count, pause=1):
+        """Write mails that the server has not taken for 73 hours.
+
+        :param pause: hours that the server pauses from now on
+        """
+        now = fields.Datetime.now()
+        mails = self.mails(env, count)
+        mails.flush_recordset()
+        env.cr.execute(
+            """
+            INSERT INTO mail_lane (server_id, failures, failing_since, paused_until, pause_reason)
+            VALUES (%(server)s, 80, %(before)s, %(later)s, '421 Busy');
+            UPDATE mail_mail SET lane_server_id = %(server)s, waiting_since = %(before)s
+             WHERE id = ANY(%(mails)s)
+            """,
+            {
+                "server": self.server_id,
+                "mails": mails.ids,
+                "before": fields.Datetime.subtract(now, hours=73),
+                "later": fields.Datetime.add(now, hours=pause),
+            },
+        )
+        env.cr.commit()  # pylint: disable=invalid-commit
+        return mails
+
     def send_directly(self, env=None):
         """Hand a message to native's method, as addons do.
 
@@ -281,28 +306,31 @@ class TestTurns(BaseCase):
             env["mail.lane"]._run(time.monotonic() + 60)
         self.assertEqual(waits, [mail_lane.IMPATIENCE, SMTP_TIMEOUT], "unless it is known as slow")
 
+    def test_what_was_cancelled_or_deleted_meanwhile_is_not_given_up(self):
+        with self.worker() as env:
+            lanes = type(env["mail.lane"])
+            overdue = lanes._overdue_mails
+            mails = self.overdue_mails(env, 3)
+
+            def change_meanwhile(*arguments):
+                found = overdue(*arguments)
+                if len(found) == 3:
+                    with self.worker() as other:
+                        mails[0].with_env(other).cancel()
+                        mails[1].with_env(other).unlink()
+                        other.cr.commit()  # pylint: disable=invalid-commit
+                return found
+
+            self.startPatcher(patch.object(lanes, "_overdue_mails", change_meanwhile))
+            with mute_logger("odoo.sql_db"):
+                env["mail.lane"]._run(time.monotonic() + 60)
+            mails.invalidate_recordset()
+            self.assertEqual(mails.exists().mapped("state"), ["cancel", "exception"])
+
     def test_what_is_left_to_give_up_need_not_wait_for_the_next_try(self):
         """A lane that had no time for all of them leaves a server that pauses."""
         with self.worker() as env:
-            now = fields.Datetime.now()
-            mails = env["mail.mail"].create([{"email_to": "customer@example.net"}] * 2)
-            mails.flush_recordset()
-            env.cr.execute(
-                """
-                INSERT INTO mail_lane (server_id, failures, failing_since, paused_until,
-                    pause_reason)
-                VALUES (%(server)s, 80, %(before)s, %(later)s, '421 Busy');
-                UPDATE mail_mail SET lane_server_id = %(server)s, waiting_since = %(before)s
-                 WHERE id = ANY(%(mails)s)
-                """,
-                {
-                    "server": self.server_id,
-                    "mails": mails.ids,
-                    "before": fields.Datetime.subtract(now, hours=73),
-                    "later": fields.Datetime.add(now, hours=1),
-                },
-            )
-            env.cr.commit()  # pylint: disable=invalid-commit
+            mails = self.overdue_mails(env, 2)
             env["mail.lane"]._run(time.monotonic() + 60)
             mails.invalidate_recordset()
             self.assertEqual(mails.mapped("state"), ["exception"] * 2)
