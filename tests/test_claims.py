@@ -327,6 +327,17 @@ class TestTurns(BaseCase):
             mails.invalidate_recordset()
             self.assertEqual(mails.exists().mapped("state"), ["cancel", "exception"])
 
+    def test_whoever_sends_at_once_does_not_wait_for_what_is_given_up(self):
+        self.provider.stop()
+        with self.worker() as env:
+            mails = self.overdue_mails(env, 2, pause=-1)
+            self.mails(env, 1).send()
+            env.cr.commit()  # pylint: disable=invalid-commit
+            self.assertEqual(mails.mapped("state"), ["outgoing"] * 2)
+            env["mail.lane"]._run(time.monotonic() + 60)
+            mails.invalidate_recordset()
+            self.assertEqual(mails.mapped("state"), ["exception"] * 2)
+
     def test_what_is_left_to_give_up_need_not_wait_for_the_next_try(self):
         """A lane that had no time for all of them leaves a server that pauses."""
         with self.worker() as env:
