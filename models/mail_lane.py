@@ -761,34 +761,36 @@ class MailLane(models.Model):
             return
         self._recover_all()
         self._sort(deadline)
-        tried = []
+        tried, busy = [], []
         while deadline is None or time.monotonic() < deadline:
             server_id = self._overdue_server(tried)
             if server_id is None:
                 break
-            if not self._serve(server_id, deadline):
+            if not self._serve(server_id, deadline, busy):
                 tried.append(server_id)
         while deadline is None or time.monotonic() < deadline:
             server_id = self._next_server(tried)
             if server_id is None:
                 if not self._sort(deadline):
-                    self._call_again(tried, is_sorted=True)
+                    self._call_again(tried, busy, is_sorted=True)
                     return
                 continue
-            if not self._serve(server_id, deadline):
+            if not self._serve(server_id, deadline, busy):
                 # somebody else's; or nothing of it can be sent now
                 tried.append(server_id)
-        self._call_again(tried)
+        self._call_again(tried, busy)
 
     @api.model
-    def _serve(self, server_id, deadline):
+    def _serve(self, server_id, deadline, busy):
         """Have the turn at one server, whatever goes wrong there: others wait for this lane too.
 
+        :param busy: list that gets the id where somebody else has the turn
         :return: whether a mail is out of the way
         """
         try:
             with self._turn(server_id) as turn:
                 if not turn:
+                    busy.append(server_id)
                     return False
                 turn.deadline = deadline
                 if turn.is_paused():
@@ -990,9 +992,11 @@ class MailLane(models.Model):
             cron._trigger(at)
 
     @api.model
-    def _call_again(self, tried, *, is_sorted=False):
+    def _call_again(self, tried, busy, *, is_sorted=False):
         """Call lanes for what this one leaves behind: now, or when its time comes.
 
+        :param busy: ids of those of ``tried`` where somebody else has the turn; it need not be a
+            lane, which would call others when it ends
         :param is_sorted: what has no server yet cannot be given one now
         """
         unsorted = bool(self._unsorted())
@@ -1005,7 +1009,11 @@ class MailLane(models.Model):
         else:
             # what could not be sorted would fail again at once
             later = self._now() + UNSORTED_PAUSE if unsorted else None
-            times = [at for at in (self._next_time(), later) if at]
+            idle = [server_id for server_id in tried if server_id not in busy]
+            free = None
+            if busy and self._next_server(idle) is not None:
+                free = self._now() + timedelta(seconds=_WAIT_FOR_SESSION)
+            times = [at for at in (self._next_time(), later, free) if at]
             if times:
                 self._wake(min(times))
         self.env.cr.commit()  # pylint: disable=invalid-commit

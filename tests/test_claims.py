@@ -8,6 +8,7 @@ import gc
 import threading
 import time
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
+from datetime import timedelta
 from email.message import EmailMessage
 from unittest.mock import patch
 
@@ -337,6 +338,25 @@ class TestTurns(BaseCase):
             env["mail.lane"]._run(time.monotonic() + 60)
             mails.invalidate_recordset()
             self.assertEqual(mails.mapped("state"), ["exception"] * 2)
+
+    def test_a_lane_is_called_for_what_waits_while_a_request_has_the_turn(self):
+        """A lane that has the turn calls others; a request does not."""
+        later = fields.Datetime.add(fields.Datetime.now(), days=1)
+        with self.worker() as env:
+            lanes = env["mail.lane"]
+            self.startPatcher(patch.object(type(lanes), "_now", lambda _lanes: later))
+            triggers = env["ir.cron.trigger"].search([("cron_id", "in", lanes._lanes().ids)])
+            triggers.unlink()
+            lanes._line_up(self.mails(env, 1), self.server_id)
+            env.cr.commit()  # pylint: disable=invalid-commit
+            with self.worker() as other, self.turn(other):
+                lanes._run(time.monotonic() + 60)
+            self.assertEqual(self.provider.sessions, 0)
+            triggers = triggers.search([("cron_id", "in", lanes._lanes().ids)])
+            wait = timedelta(seconds=mail_lane._WAIT_FOR_SESSION + 1)
+            self.assertEqual(triggers.mapped("call_at"), [later + wait])
+            triggers.unlink()
+            env.cr.commit()  # pylint: disable=invalid-commit
 
     def test_what_is_left_to_give_up_need_not_wait_for_the_next_try(self):
         """A lane that had no time for all of them leaves a server that pauses."""

@@ -295,7 +295,7 @@ class TestQueue(MailRoutingCase):
                     [self.now + timedelta(minutes=1), failing_since, self.server.id],
                 )
                 self.assertIn("Limit per Minute", self.server.pause_reason)
-                self.env["mail.lane"]._serve(self.server.id, None)
+                self.env["mail.lane"]._serve(self.server.id, None, [])
                 self.assertEqual(mails.mapped("state"), ["sent", "outgoing", "outgoing"])
                 self.assertIsNone(self.env["mail.lane"]._overdue_server([]))
 
