@@ -9,6 +9,7 @@ import weakref
 from datetime import datetime, timedelta
 
 import psycopg2
+from psycopg2.pool import PoolError
 
 from odoo import SUPERUSER_ID, api, fields, models
 from odoo.tools import sql
@@ -63,6 +64,11 @@ _UNSORTED = f"""
     SELECT m.id FROM mail_mail m WHERE m.lane_server_id IS NULL AND {_DUE}
      ORDER BY m.lane_rank, m.id LIMIT %s FOR NO KEY UPDATE SKIP LOCKED
 """
+_NEW_LANE = """
+    INSERT INTO mail_lane (server_id)
+    SELECT %s WHERE NOT EXISTS (SELECT 1 FROM mail_lane WHERE server_id = %s)
+    ON CONFLICT DO NOTHING
+"""
 _NEXT_SERVER = f"""
     SELECT server_id FROM mail_lane l
      WHERE (paused_until IS NULL OR paused_until <= %s)
@@ -71,10 +77,11 @@ _NEXT_SERVER = f"""
      ORDER BY turn_at NULLS FIRST, server_id LIMIT 1
 """
 
-#: mails whose server could not be had for the hours of General Settings, and pauses
+#: mails whose server has failed for the hours of General Settings, and pauses; a limit is no failure
 _OVERDUE = """
     m.lane_server_id = l.server_id AND m.state = 'outgoing'
-    AND GREATEST(m.waiting_since, l.failing_since) <= %s
+    AND GREATEST(m.waiting_since, l.failing_since) <= %s AND l.failing_since IS NOT NULL
+    AND COALESCE(l.pause_reason, '') NOT LIKE 'max\\_per\\_%%'
 """
 _OVERDUE_SERVER = f"""
     SELECT server_id FROM mail_lane l
@@ -101,6 +108,26 @@ def working(cron_id):
         yield
     finally:
         _own.cron_id = None
+
+
+@contextlib.contextmanager
+def _closing(cr, server_id):
+    """Close a cursor of its own behind the block, which gives a server's lock back.
+
+    Where that fails, the connection ends, and the lock with it: neither may go back to the pool.
+    An error of PostgreSQL is only logged, since mails may have left.
+    """
+    try:
+        yield
+    except BaseException as error:
+        with contextlib.suppress(psycopg2.Error):
+            cr._cnx.close()
+        if not isinstance(error, psycopg2.Error):
+            raise
+        _logger.warning("The session at server %s ends with its connection", server_id)
+    finally:
+        with contextlib.suppress(psycopg2.Error):  # it is lost, so is what was to be rolled back
+            cr.close()
 
 
 class Turn:
@@ -301,24 +328,19 @@ class Turn:
 
     def release(self):
         """Let others have their turn."""
-        if self.is_own:
-            self._hang_up.detach()
         if self.cr.closed:
             return
-        try:
-            if self.has_written:
-                self._settle_in_flight()
-            self._execute("SELECT pg_advisory_unlock(%s, %s)", [_SESSION_AT, self.server_id])
-        except psycopg2.Error:
-            if not self.is_own:
-                raise
-            # the lock must not stay with a connection that goes back to the pool
-            _logger.warning("The turn at server %s ends with its connection", self.server_id)
-            self.cr._cnx.close()
-        finally:
-            if self.is_own:
-                with contextlib.suppress(psycopg2.Error):
-                    self.cr.close()
+        if not self.is_own:
+            self._give_back()
+            return
+        with _closing(self.cr, self.server_id):
+            self._give_back()
+            self._hang_up.detach()  # before the connection is somebody else's
+
+    def _give_back(self):
+        if self.has_written:
+            self._settle_in_flight()
+        self._execute("SELECT pg_advisory_unlock(%s, %s)", [_SESSION_AT, self.server_id])
 
     def _settle_in_flight(self):
         """Forget the mails whose fate is known: those that do not wait any more."""
@@ -464,11 +486,12 @@ class MailLane(models.Model):
             cr.execute("SELECT pg_try_advisory_lock(%s, %s)", [_SESSION_AT, server_id])
             if cr.fetchone()[0]:
                 return Turn(lanes, server_id, cr), True
+            # whoever waits for this server now is found by its row; nothing but a turn makes one
+            cr.execute(_NEW_LANE, [server_id, server_id])
         except BaseException:
             with contextlib.suppress(psycopg2.Error):
                 if cr is not self.env.cr:
-                    cr.execute("SELECT pg_advisory_unlock(%s, %s)", [_SESSION_AT, server_id])
-                    cr.close()
+                    cr._cnx.close()  # it may have the lock
             raise
         if cr is not self.env.cr:
             cr.close()
@@ -484,8 +507,13 @@ class MailLane(models.Model):
         :param lock_timeout: seconds that a statement waits for a lock
         """
         cr = self.env.registry.cursor()
-        cr._cnx.autocommit = True
-        cr.execute("SELECT set_config('lock_timeout', %s, false)", [f"{lock_timeout}s"])
+        try:
+            cr._cnx.autocommit = True
+            cr.execute("SELECT set_config('lock_timeout', %s, false)", [f"{lock_timeout}s"])
+        except BaseException:
+            with contextlib.suppress(psycopg2.Error):
+                cr.close()
+            raise
         return cr
 
     @api.model
@@ -508,18 +536,21 @@ class MailLane(models.Model):
         ):
             yield
             return
-        with contextlib.closing(self._own_cursor(_WAIT_FOR_SESSION)) as cr:
-            is_alone = self._waited_for(cr, server_id)
-            try:
-                yield
-            finally:
-                try:
-                    if is_alone:
-                        cr.execute("SELECT pg_advisory_unlock(%s, %s)", [_SESSION_AT, server_id])
-                except psycopg2.Error:
-                    # the message has left: only the connection is lost, and its lock with it
-                    _logger.warning("The session at server %s ends with its connection", server_id)
-                    cr._cnx.close()
+        cr = None
+        try:
+            cr = self._own_cursor(_WAIT_FOR_SESSION)
+        except (PoolError, psycopg2.OperationalError) as error:
+            _logger.warning("Maybe others are at server %s as well: %s", server_id, error)
+        if cr is None:
+            yield
+            return
+        is_alone = self._waited_for(cr, server_id)
+        try:
+            yield
+        finally:
+            with _closing(cr, server_id):
+                if is_alone:
+                    cr.execute("SELECT pg_advisory_unlock(%s, %s)", [_SESSION_AT, server_id])
 
     @api.model
     def _waited_for(self, cr, server_id):
@@ -533,6 +564,10 @@ class MailLane(models.Model):
         except psycopg2.errors.LockNotAvailable:
             _logger.info("Others are still at server %s: a second session begins", server_id)
             return False
+        except BaseException:
+            with contextlib.suppress(psycopg2.Error):
+                cr._cnx.close()  # it may have the lock
+            raise
         return True
 
     @api.model
@@ -726,34 +761,36 @@ class MailLane(models.Model):
             return
         self._recover_all()
         self._sort(deadline)
-        tried = []
+        tried, busy = [], []
         while deadline is None or time.monotonic() < deadline:
             server_id = self._overdue_server(tried)
             if server_id is None:
                 break
-            if not self._serve(server_id, deadline):
+            if not self._serve(server_id, deadline, busy):
                 tried.append(server_id)
         while deadline is None or time.monotonic() < deadline:
             server_id = self._next_server(tried)
             if server_id is None:
                 if not self._sort(deadline):
-                    self._call_again(tried, is_sorted=True)
+                    self._call_again(tried, busy, is_sorted=True)
                     return
                 continue
-            if not self._serve(server_id, deadline):
+            if not self._serve(server_id, deadline, busy):
                 # somebody else's; or nothing of it can be sent now
                 tried.append(server_id)
-        self._call_again(tried)
+        self._call_again(tried, busy)
 
     @api.model
-    def _serve(self, server_id, deadline):
+    def _serve(self, server_id, deadline, busy):
         """Have the turn at one server, whatever goes wrong there: others wait for this lane too.
 
+        :param busy: list that gets the id where somebody else has the turn
         :return: whether a mail is out of the way
         """
         try:
             with self._turn(server_id) as turn:
                 if not turn:
+                    busy.append(server_id)
                     return False
                 turn.deadline = deadline
                 if turn.is_paused():
@@ -821,7 +858,10 @@ class MailLane(models.Model):
     @api.model
     def _overdue_mails(self, server_id, limit):
         """Give the ids of mails of a server whose time is over."""
-        last = self._now() - timedelta(hours=self._retry_hours())
+        hours = self._retry_hours()
+        if not hours:
+            return []
+        last = self._now() - timedelta(hours=hours)
         self.env["mail.mail"].flush_model(["state"])
         self.env.cr.execute(_OVERDUE_MAILS, [last, server_id, limit])
         return [mail_id for (mail_id,) in self.env.cr.fetchall()]
@@ -906,14 +946,7 @@ class MailLane(models.Model):
 
         :return: how many do
         """
-        self.env.cr.execute(
-            """
-            INSERT INTO mail_lane (server_id)
-            SELECT %s WHERE NOT EXISTS (SELECT 1 FROM mail_lane WHERE server_id = %s)
-            ON CONFLICT DO NOTHING
-            """,
-            [server_id, server_id],
-        )
+        self.env.cr.execute(_NEW_LANE, [server_id, server_id])
         return mails._wait_for(server_id)
 
     # ------------------------------------------------------------
@@ -959,9 +992,11 @@ class MailLane(models.Model):
             cron._trigger(at)
 
     @api.model
-    def _call_again(self, tried, *, is_sorted=False):
+    def _call_again(self, tried, busy, *, is_sorted=False):
         """Call lanes for what this one leaves behind: now, or when its time comes.
 
+        :param busy: ids of those of ``tried`` where somebody else has the turn; it need not be a
+            lane, which would call others when it ends
         :param is_sorted: what has no server yet cannot be given one now
         """
         unsorted = bool(self._unsorted())
@@ -974,7 +1009,11 @@ class MailLane(models.Model):
         else:
             # what could not be sorted would fail again at once
             later = self._now() + UNSORTED_PAUSE if unsorted else None
-            times = [at for at in (self._next_time(), later) if at]
+            idle = [server_id for server_id in tried if server_id not in busy]
+            free = None
+            if busy and self._next_server(idle) is not None:
+                free = self._now() + timedelta(seconds=_WAIT_FOR_SESSION)
+            times = [at for at in (self._next_time(), later, free) if at]
             if times:
                 self._wake(min(times))
         self.env.cr.commit()  # pylint: disable=invalid-commit

@@ -7,13 +7,15 @@ So is the turn at a server.
 import gc
 import threading
 import time
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
+from datetime import timedelta
 from email.message import EmailMessage
 from unittest.mock import patch
 
 import psycopg2
+from psycopg2.pool import PoolError
 
-from odoo import SUPERUSER_ID, api, fields
+from odoo import SUPERUSER_ID, api, fields, sql_db
 from odoo.modules.registry import Registry
 from odoo.sql_db import connection_info_for
 from odoo.tests import tagged
@@ -126,13 +128,51 @@ class TestTurns(BaseCase):
         with self.worker() as env, self.turn(env) as turn:
             self.assertEqual(bool(turn), is_free)
 
-    def send_directly(self):
-        """Hand a message to native's method, as addons do."""
+    def mails(self, env, count):
+        """Write mails that go by the server."""
+        values = {
+            "email_from": "kevin@odoomommy.com",
+            "email_to": "customer@example.net",
+            "mail_server_id": self.server_id,
+            "auto_delete": False,
+        }
+        return env["mail.mail"].create([values] * count)
+
+    def overdue_mails(self, env, count, pause=1):
+        """Write mails that the server has not taken for 73 hours.
+
+        :param pause: hours that the server pauses from now on
+        """
+        now = fields.Datetime.now()
+        mails = self.mails(env, count)
+        mails.flush_recordset()
+        env.cr.execute(
+            """
+            INSERT INTO mail_lane (server_id, failures, failing_since, paused_until, pause_reason)
+            VALUES (%(server)s, 80, %(before)s, %(later)s, '421 Busy');
+            UPDATE mail_mail SET lane_server_id = %(server)s, waiting_since = %(before)s
+             WHERE id = ANY(%(mails)s)
+            """,
+            {
+                "server": self.server_id,
+                "mails": mails.ids,
+                "before": fields.Datetime.subtract(now, hours=73),
+                "later": fields.Datetime.add(now, hours=pause),
+            },
+        )
+        env.cr.commit()  # pylint: disable=invalid-commit
+        return mails
+
+    def send_directly(self, env=None):
+        """Hand a message to native's method, as addons do.
+
+        :param env: a worker's; a new one's where it is not given
+        """
         message = EmailMessage()
         message["From"] = "kevin@odoomommy.com"
         message["To"] = "customer@example.net"
         message.set_content("Hello")
-        with self.worker() as env:
+        with nullcontext(env) if env else self.worker() as env:
             env["ir.mail_server"].send_email(message, self.server_id)
 
     def test_it_ends_with_the_transaction(self):
@@ -164,7 +204,24 @@ class TestTurns(BaseCase):
 
         lose()
         gc.collect()
-        # by a connection of its own: Odoo's may be the one that has the lock
+        self.assertFreeForStrangers()
+
+    @mute_logger("odoo.sql_db")
+    def test_it_ends_although_a_time_limit_strikes_at_its_end(self):
+        """A worker's is an exception that may come anywhere; it is no error of PostgreSQL's."""
+
+        def strike(_cr, query, *_arguments):
+            if "array_agg" in query:
+                raise ZeroDivisionError
+
+        thread = threading.current_thread()
+        self.startPatcher(patch.object(thread, "query_hooks", [strike], create=True))
+        with self.worker() as env, self.assertRaises(ZeroDivisionError), self.turn(env) as turn:
+            turn.hand_over(self.server_id)
+        self.assertFreeForStrangers()
+
+    def assertFreeForStrangers(self):
+        """Check it by a connection of its own: Odoo's may be the one that has the lock."""
         _db, how = connection_info_for(get_db_name())
         with closing(psycopg2.connect(**how)) as stranger, stranger.cursor() as cr:
             cr.execute("SET lock_timeout = '10s'")
@@ -192,6 +249,43 @@ class TestTurns(BaseCase):
             self.send_directly()
         self.assertEqual(len(self.provider.mails), 1)
 
+    @mute_logger("odoo.sql_db", mail_lane.__name__)
+    def test_a_message_has_left_although_the_connection_with_the_lock_is_lost(self):
+        """Whoever is told of a failure sends it again."""
+        holders = "FROM pg_locks WHERE locktype = 'advisory' AND classid = %s AND objid = %s"
+        lock = [mail_lane._SESSION_AT, self.server_id]
+        with self.worker() as env, env["mail.lane"]._alone_at(self.server_id):
+            env.cr.execute(f"SELECT pg_terminate_backend(pid) {holders}", lock)
+            while env.cr.rowcount:
+                env.cr.execute(f"SELECT 1 {holders}", lock)
+        self.assertFree()
+
+    @mute_logger(mail_lane.__name__)
+    def test_a_message_is_sent_although_no_connection_is_left_for_the_lock(self):
+        self.send_directly()  # what the decision needs to know is read once
+        with ExitStack() as stack, self.worker() as env:
+            pool = sql_db._Pool
+            stack.enter_context(patch.object(pool, "_maxconn", len(pool._connections)))
+            with suppress(PoolError):
+                while True:
+                    stack.enter_context(closing(self.registry.cursor()))
+            with self.assertRaises(PoolError):
+                self.registry.cursor()
+            self.send_directly(env)
+        self.assertEqual(len(self.provider.mails), 2)
+
+    def test_a_mail_that_waits_for_a_server_without_a_queue_is_found(self):
+        """Whoever has the first session at a new server makes no queue: see ``_alone_at``."""
+        with self.worker() as env:
+            with self.worker() as other, other["mail.lane"]._alone_at(self.server_id):
+                mail = self.mails(env, 1)
+                mail.send()
+                env.cr.commit()  # pylint: disable=invalid-commit
+                self.assertEqual(self.provider.sessions, 0)
+            env["mail.lane"]._run(time.monotonic() + 60)
+            mail.invalidate_recordset()
+            self.assertEqual(mail.state, "sent")
+
     def test_a_lane_waits_no_longer_for_a_login_than_for_a_mail(self):
         """A server that hangs keeps no worker from the others' mail."""
         waits = []
@@ -202,14 +296,7 @@ class TestTurns(BaseCase):
 
         self.startPatcher(patch.object(ir_mail_server, "smtp_login", note))
         with self.worker() as env:
-            mail = env["mail.mail"].create(
-                {
-                    "email_from": "kevin@odoomommy.com",
-                    "email_to": "customer@example.net",
-                    "mail_server_id": self.server_id,
-                    "auto_delete": False,
-                }
-            )
+            mail = self.mails(env, 1)
             env.cr.commit()  # pylint: disable=invalid-commit
             env["mail.lane"]._run(time.monotonic() + 60)
             mail.invalidate_recordset()
@@ -220,28 +307,61 @@ class TestTurns(BaseCase):
             env["mail.lane"]._run(time.monotonic() + 60)
         self.assertEqual(waits, [mail_lane.IMPATIENCE, SMTP_TIMEOUT], "unless it is known as slow")
 
+    def test_what_was_cancelled_or_deleted_meanwhile_is_not_given_up(self):
+        with self.worker() as env:
+            lanes = type(env["mail.lane"])
+            overdue = lanes._overdue_mails
+            mails = self.overdue_mails(env, 3)
+
+            def change_meanwhile(*arguments):
+                found = overdue(*arguments)
+                if len(found) == 3:
+                    with self.worker() as other:
+                        mails[0].with_env(other).cancel()
+                        mails[1].with_env(other).unlink()
+                        other.cr.commit()  # pylint: disable=invalid-commit
+                return found
+
+            self.startPatcher(patch.object(lanes, "_overdue_mails", change_meanwhile))
+            with mute_logger("odoo.sql_db"):
+                env["mail.lane"]._run(time.monotonic() + 60)
+            mails.invalidate_recordset()
+            self.assertEqual(mails.exists().mapped("state"), ["cancel", "exception"])
+
+    def test_whoever_sends_at_once_does_not_wait_for_what_is_given_up(self):
+        self.provider.stop()
+        with self.worker() as env:
+            mails = self.overdue_mails(env, 2, pause=-1)
+            self.mails(env, 1).send()
+            env.cr.commit()  # pylint: disable=invalid-commit
+            self.assertEqual(mails.mapped("state"), ["outgoing"] * 2)
+            env["mail.lane"]._run(time.monotonic() + 60)
+            mails.invalidate_recordset()
+            self.assertEqual(mails.mapped("state"), ["exception"] * 2)
+
+    def test_a_lane_is_called_for_what_waits_while_a_request_has_the_turn(self):
+        """A lane that has the turn calls others; a request does not."""
+        later = fields.Datetime.add(fields.Datetime.now(), days=1)
+        with self.worker() as env:
+            lanes = env["mail.lane"]
+            self.startPatcher(patch.object(type(lanes), "_now", lambda _lanes: later))
+            triggers = env["ir.cron.trigger"].search([("cron_id", "in", lanes._lanes().ids)])
+            triggers.unlink()
+            lanes._line_up(self.mails(env, 1), self.server_id)
+            env.cr.commit()  # pylint: disable=invalid-commit
+            with self.worker() as other, self.turn(other):
+                lanes._run(time.monotonic() + 60)
+            self.assertEqual(self.provider.sessions, 0)
+            triggers = triggers.search([("cron_id", "in", lanes._lanes().ids)])
+            wait = timedelta(seconds=mail_lane._WAIT_FOR_SESSION + 1)
+            self.assertEqual(triggers.mapped("call_at"), [later + wait])
+            triggers.unlink()
+            env.cr.commit()  # pylint: disable=invalid-commit
+
     def test_what_is_left_to_give_up_need_not_wait_for_the_next_try(self):
         """A lane that had no time for all of them leaves a server that pauses."""
         with self.worker() as env:
-            now = fields.Datetime.now()
-            mails = env["mail.mail"].create([{"email_to": "customer@example.net"}] * 2)
-            mails.flush_recordset()
-            env.cr.execute(
-                """
-                INSERT INTO mail_lane (server_id, failures, failing_since, paused_until,
-                    pause_reason)
-                VALUES (%(server)s, 80, %(before)s, %(later)s, '421 Busy');
-                UPDATE mail_mail SET lane_server_id = %(server)s, waiting_since = %(before)s
-                 WHERE id = ANY(%(mails)s)
-                """,
-                {
-                    "server": self.server_id,
-                    "mails": mails.ids,
-                    "before": fields.Datetime.subtract(now, hours=73),
-                    "later": fields.Datetime.add(now, hours=1),
-                },
-            )
-            env.cr.commit()  # pylint: disable=invalid-commit
+            mails = self.overdue_mails(env, 2)
             env["mail.lane"]._run(time.monotonic() + 60)
             mails.invalidate_recordset()
             self.assertEqual(mails.mapped("state"), ["exception"] * 2)

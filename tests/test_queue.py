@@ -281,6 +281,24 @@ class TestQueue(MailRoutingCase):
         self.wait(hours=13)
         self.assertEqual(len(self.provider_.mails), 5)
 
+    def test_what_waits_for_a_limit_is_not_given_up(self):
+        """However long it waits, and whatever the server did before."""
+        self.server.max_per_minute = 1
+        mails = self.mails(3)
+        self.run_queue()
+        for hours, failing_since in ((0, None), (72, None), (0, MONDAY), (72, MONDAY)):
+            with self.subTest(hours=hours, failing_since=failing_since):
+                self.settings(mail_retry_hours=hours)
+                self.now += timedelta(hours=100)
+                self.env.cr.execute(
+                    "UPDATE mail_lane SET paused_until = %s, failing_since = %s WHERE server_id = %s",
+                    [self.now + timedelta(minutes=1), failing_since, self.server.id],
+                )
+                self.assertIn("Limit per Minute", self.server.pause_reason)
+                self.env["mail.lane"]._serve(self.server.id, None, [])
+                self.assertEqual(mails.mapped("state"), ["sent", "outgoing", "outgoing"])
+                self.assertIsNone(self.env["mail.lane"]._overdue_server([]))
+
     def test_a_limit_alone_asks_for_more_than_native(self):
         self.server.sender_policy = "default"
         self.server.max_per_minute = 1
