@@ -231,3 +231,82 @@ def test_a_company_that_cannot_be_saved_opens_nothing(served, admin):
         browser.wait("document.querySelector('.o_notification.border-danger')", "what is missing")
         company_form(browser, server, "&id=1")
         assert not browser.page.locator(".modal").count()
+
+
+def asked(browser):
+    """Collect how often the wizard is asked for."""
+    requests = []
+
+    def note(request):
+        if request.url.endswith("/call_button") and "action_set_up_mailbox" in request.post_data:
+            requests.append(request)
+
+    browser.page.on("request", note)
+    return requests
+
+
+def opens_once(browser, requests):
+    """Click on the button of the company that is open: nothing opened before that."""
+    browser.click(".o_notebook_headers a[name=email_routing]")
+    browser.click("button[name=action_set_up_mailbox]")
+    browser.wait("document.querySelector('.modal [name=email] input')", "the wizard")
+    assert len(requests) == 1
+
+
+def test_a_company_in_a_dialog_leaves_others_alone(served, admin):
+    """The reload takes the dialog away; whichever company is opened next did not ask."""
+    _name, server = served
+    # users show their company once there are two
+    admin.call("res.company", "create", {"name": "Ohm Besides"})
+    with chromium(viewport={"width": 1366, "height": 900}) as browser:
+        browser.be(admin)
+        requests = asked(browser)
+        browser.open(
+            f"{server.address}/web#model=res.users&view_type=form&id=2&action=base.action_res_users"
+        )
+        browser.wait("document.querySelector('.o_form_view [name=company_id] input')", "the user")
+        browser.page.locator("[name=company_id] input").first.fill("Ohm Dialog")
+        browser.click(".o_m2o_dropdown_option_create_edit")
+        browser.wait("document.querySelector('.modal [name=email_routing]')", "the company")
+        browser.click(".modal .o_notebook_headers a[name=email_routing]")
+        with browser.page.expect_navigation():
+            browser.click(".modal button[name=action_set_up_mailbox]")
+        browser.wait("document.querySelector('.o_form_view [name=company_id] input')", "the user")
+        assert not browser.page.locator(".modal").count()
+        company_form(browser, server, "&id=1")
+        assert not requests
+        opens_once(browser, requests)
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        {"method": "action_set_up_mailbox", "id": 1, "time": 120_000},
+        {"method": "action_set_up_mailbox", "id": 0, "time": 0},
+        {"method": "action_set_up_mailbox", "id": 2**31 - 1, "time": 0},
+        "action_set_up_mailbox",
+    ],
+    ids=["long ago", "nobody knows which", "another company", "no more than the method"],
+)
+def test_what_was_asked_for_and_never_opened_is_forgotten(served, admin, kept):
+    _name, server = served
+    with chromium(viewport={"width": 1366, "height": 900}) as browser:
+        browser.be(admin)
+        requests = asked(browser)
+        browser.open(f"{server.address}/web/login")
+        browser.page.evaluate(
+            """(kept) => {
+                if (kept.method) {
+                    kept = JSON.stringify({...kept, time: Date.now() - kept.time});
+                }
+                sessionStorage.setItem("mail_company_routing.company_goes_on", kept);
+            }""",
+            kept,
+        )
+        company_form(browser, server, "&id=1")
+        assert not requests
+        assert not browser.page.evaluate(
+            "sessionStorage.getItem('mail_company_routing.company_goes_on')"
+        )
+        opens_once(browser, requests)
+        assert not browser.complaints, browser.complaints

@@ -6,8 +6,29 @@ import {registry} from "@web/core/registry";
 import {standardWidgetProps} from "@web/views/widgets/standard_widget_props";
 import {useService} from "@web/core/utils/hooks";
 
-/** Where the browser keeps, over a reload, the method that is to open something. */
+/** Where the browser keeps, over a reload, what is to be opened. */
 const GOES_ON = "mail_company_routing.company_goes_on";
+
+/** How long the reload may take, in milliseconds: what was asked for before is forgotten. */
+const PATIENCE = 60000;
+
+/** Keeps that a method is to open something for a company, whose id is not known before it is saved. */
+function keep(method, resId) {
+    const kept = JSON.stringify({method, id: resId || false, time: Date.now()});
+    browser.sessionStorage.setItem(GOES_ON, kept);
+}
+
+/** Gives the method that is to open something for a company, at most once; undefined: none. */
+function takeKept(resId) {
+    const kept = browser.sessionStorage.getItem(GOES_ON);
+    browser.sessionStorage.removeItem(GOES_ON);
+    try {
+        const {method, id, time} = JSON.parse(kept) || {};
+        return id === resId && Math.abs(Date.now() - time) < PATIENCE ? method : undefined;
+    } catch {
+        return undefined; // Not what is kept here
+    }
+}
 
 /** Opens what a method of the company gives, and shows the company anew afterwards. */
 function useOpen(component) {
@@ -47,9 +68,11 @@ export class CompanyButton extends Component {
             await this.open(method);
             return;
         }
-        browser.sessionStorage.setItem(GOES_ON, method);
+        keep(method, record.resId);
         try {
-            if (await record.save({stayInEdition: true})) {
+            // Not loaded here: the page is
+            if (await record.save({stayInEdition: true, noReload: true})) {
+                keep(method, record.resId);
                 return; // CompanyGoesOn is next
             }
         } catch (error) {
@@ -72,9 +95,8 @@ export class CompanyGoesOn extends Component {
     setup() {
         const open = useOpen(this);
         onMounted(() => {
-            const method = browser.sessionStorage.getItem(GOES_ON);
-            if (method && this.props.record.resId) {
-                browser.sessionStorage.removeItem(GOES_ON);
+            const method = takeKept(this.props.record.resId);
+            if (method) {
                 open(method);
             }
         });
