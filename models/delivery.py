@@ -113,10 +113,10 @@ class Delivery:
 
     def _have_patience(self, seconds):
         """Wait so long for each answer of the server; None: as long as native does."""
-        smtp = self.session.__obj__
-        if smtp.sock is not None and (seconds or self._patience):
-            self._patience = self._patience or smtp.sock.gettimeout()
-            smtp.sock.settimeout(seconds or self._patience)
+        sock = _socket_of(self.session.__obj__)
+        if sock is not None and (seconds or self._patience):
+            self._patience = self._patience or sock.gettimeout()
+            sock.settimeout(seconds or self._patience)
 
     @contextmanager
     def logging_in(self, connection):
@@ -124,9 +124,10 @@ class Delivery:
 
         :param connection: native's, which is not logged in yet
         """
-        sock = getattr(connection, "__obj__", connection).sock
         seconds = self.turn.patience() if self.turn else None
-        if not (seconds and sock):
+        # without a turn it may be a test's, which has no socket
+        sock = _socket_of(getattr(connection, "__obj__", connection)) if seconds else None
+        if sock is None:
             yield
             return
         native = sock.gettimeout()
@@ -184,6 +185,14 @@ class Delivery:
             "sent_mail_from": self.mail_from,
             "sent_header_from": self.keeps_from and self.header_from,
         }
+
+
+def _socket_of(smtp):
+    """Give the socket that has the timeout: with a client certificate, pyOpenSSL's holds it inside.
+
+    :return: None where the connection is over
+    """
+    return getattr(smtp.sock, "socket", smtp.sock)
 
 
 def key(address):

@@ -77,7 +77,7 @@ _NEXT_SERVER = f"""
      ORDER BY turn_at NULLS FIRST, server_id LIMIT 1
 """
 
-#: mails whose server has failed for the hours of General Settings, and pauses; a limit is no failure
+#: mails whose server has failed for the hours of General Settings, and pauses: not for a limit
 _OVERDUE = """
     m.lane_server_id = l.server_id AND m.state = 'outgoing'
     AND GREATEST(m.waiting_since, l.failing_since) <= %s AND l.failing_since IS NOT NULL

@@ -7,9 +7,12 @@ So is the turn at a server.
 import gc
 import threading
 import time
+from base64 import b64encode
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from datetime import timedelta
 from email.message import EmailMessage
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
 import psycopg2
@@ -25,8 +28,10 @@ from odoo.tools import mute_logger
 from odoo.addons.base.models.ir_mail_server import SMTP_TIMEOUT
 
 from ..dev.provider import Provider
+from ..dev.provider.tls import write_certificates
 from ..models import ir_mail_server, mail_lane
 from ..models.credentials import smtp_login
+from ..models.delivery import Delivery
 
 
 @tagged("post_install", "-at_install")
@@ -357,6 +362,34 @@ class TestTurns(BaseCase):
             self.assertEqual(triggers.mapped("call_at"), [later + wait])
             triggers.unlink()
             env.cr.commit()  # pylint: disable=invalid-commit
+
+    def test_a_lane_sends_through_a_server_that_asks_for_a_certificate(self):
+        """pyOpenSSL's socket does not tell its timeout."""
+        provider = Provider({}, "any", tls="starttls", require_auth=False)
+        self.addCleanup(provider.stop)
+        provider.start()
+        with TemporaryDirectory() as folder:
+            shown, _trusted = write_certificates(Path(folder))
+            pem = b64encode(shown.read_bytes())
+        with self.worker() as env:
+            env["ir.mail_server"].browse(self.server_id).write(
+                {
+                    "smtp_port": provider.smtp_port,
+                    "smtp_encryption": "starttls",
+                    "smtp_authentication": "certificate",
+                    "smtp_ssl_certificate": pem,
+                    "smtp_ssl_private_key": pem,
+                }
+            )
+            mail = self.mails(env, 1)
+            env.cr.commit()  # pylint: disable=invalid-commit
+            env["mail.lane"]._run(time.monotonic() + 60)
+            mail.invalidate_recordset()
+            self.assertEqual((mail.state, mail.failure_reason), ("sent", False))
+
+    def test_a_login_without_a_turn_needs_no_socket(self):
+        with Delivery().logging_in(object()):
+            pass
 
     def test_what_is_left_to_give_up_need_not_wait_for_the_next_try(self):
         """A lane that had no time for all of them leaves a server that pauses."""

@@ -291,7 +291,8 @@ class TestQueue(MailRoutingCase):
                 self.settings(mail_retry_hours=hours)
                 self.now += timedelta(hours=100)
                 self.env.cr.execute(
-                    "UPDATE mail_lane SET paused_until = %s, failing_since = %s WHERE server_id = %s",
+                    "UPDATE mail_lane SET paused_until = %s, failing_since = %s"
+                    " WHERE server_id = %s",
                     [self.now + timedelta(minutes=1), failing_since, self.server.id],
                 )
                 self.assertIn("Limit per Minute", self.server.pause_reason)
