@@ -122,7 +122,7 @@ class _Bounded:
     """An ``IMAP4`` that hangs up on a server whose answer to a command is endless."""
 
     def open(self, *args, **kwargs):
-        super().open(*args, **kwargs)
+        result = super().open(*args, **kwargs)
         self._bounded = BoundedFile(
             self.sock,
             self.file,
@@ -131,12 +131,13 @@ class _Bounded:
             most_literal=_LARGEST_MAIL,
             seconds=_LONGEST_ANSWER,
         )
+        return result
 
     def send(self, data):
         self._bounded.begin()
-        super().send(data)
+        return super().send(data)
 
-    def read(self, size):
+    def read(self, size):  # a connection, no record # pylint: disable=method-required-super
         return self._read(self._bounded.read, size)
 
     def readline(self):
@@ -202,7 +203,7 @@ class _BoundedPop:
 
     def _putline(self, line):
         self.file.begin()
-        super()._putline(line)
+        return super()._putline(line)
 
 
 class _Pop(_BoundedPop, POP3):
