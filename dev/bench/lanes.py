@@ -56,6 +56,9 @@ MAX_HANG = 1.2
 MAX_DISTANCE = {1: 0.15, 2: 0.1}
 MAX_MANY = 1.1
 MAX_LATE = 15.0
+#: senders at one server, each with a mail; and the share of native's time, by what it announces
+SENDERS = 60
+MAX_SENDERS = {ANNOUNCED: 0.15, ANNOUNCED[:1]: 0.22, (): None}
 
 
 # --- the far end -----------------------------------------------------------------------------
@@ -364,6 +367,37 @@ def measure_distance(bench: Bench) -> list[Figure]:
     return [*figures, Figure("sessions open at one server at one time", cells, "1", most == 1)]
 
 
+def measure_senders(bench: Bench) -> list[Figure]:
+    """Mails of 60 senders from the queue to one server 20 ms away: wall time against native's."""
+
+    def seconds(name: str, announces: Sequence[str] = ()) -> float:
+        bench.empty(name)
+        bench.far.begin(delay=0.02, announces=announces)
+        with bench.worker(name) as worker:
+            worker.call("furnish_again", companies=1)
+            worker.call("write_mails", count=SENDERS, senders=SENDERS)
+            worker.call("refill")
+            run = worker.call("send")
+        if run["sent"] != SENDERS or set(run["states"]) != {"sent"}:
+            raise BenchError(f"{name}: {run}")
+        return run["seconds"]
+
+    native = seconds(NATIVE)
+    figures = []
+    for announces, goal in MAX_SENDERS.items():
+        share = (took := seconds(ADDON_SIDE, announces)) / native
+        figures.append(
+            Figure(
+                f"wall time, {SENDERS} senders, one server 20 ms away,"
+                f" {' and '.join(announces) or 'one command at a time'}",
+                {NATIVE: f"{native:.2f} s", ADDON_SIDE: f"{took:.2f} s: {share:.3f}"},
+                f"at most {goal}" if goal else "",
+                share <= goal if goal else None,
+            )
+        )
+    return figures
+
+
 def measure_two(bench: Bench) -> list[Figure]:
     """Two processes, 2,000 mails, five rounds: doubled and lost."""
     mails, rounds = 2000, 5
@@ -491,6 +525,7 @@ def measure_others(bench: Bench) -> list[Figure]:
 MEASUREMENTS: dict[str, Callable[[Bench], list[Figure]]] = {
     "hang": measure_hang,
     "distance": measure_distance,
+    "senders": measure_senders,
     "queries": measure_queries,
     "many": measure_many,
     "two": measure_two,

@@ -39,6 +39,8 @@ TIMEZONE = "Asia/Shanghai"
 # The pictures change with the screens, not with the day they are taken on
 RECEIVED = "2026-01-05 08:30:00"
 SENT = "2026-01-05 08:10:00"
+# Far from any day on which pictures are taken: it is waited for
+PAUSED_UNTIL = "2030-01-05 08:45:00"
 SLOW_SECONDS = 1.5
 QUESTION = "When can you deliver?"
 
@@ -264,6 +266,19 @@ SCREENS = (
         FORM,
         tab("email_routing"),
     ),
+    Screen(
+        "team_form",
+        view("action=sales_team.crm_team_action_config", "form", "crm.team", "{team}"),
+        field("alias_domain_id"),
+        FORM,
+    ),
+    Screen(
+        "project_form",
+        view("action=project.open_view_project_all_config", "form", "project.project", "{project}"),
+        field("alias_domain_id"),
+        FORM,
+        tab("settings"),
+    ),
     Screen("alias_domain_list", ALIAS_DOMAINS, ".o_data_row", LIST),
     Screen(
         "alias_domain_form",
@@ -333,6 +348,7 @@ class Showcase(OdooOffice):
         )
         env.user.company_ids += trading + lab
         self._furnish_domains(env, ohm, trading)
+        self._furnish_aliases(env, trading)
         self._furnish_servers(env, ohm, trading, lab)
         user = env["res.users"].create(
             {
@@ -376,12 +392,19 @@ class Showcase(OdooOffice):
         )
         self.ids["domain"] = c_com.id
 
+    def _furnish_aliases(self, env, trading):
+        values = {"company_id": trading.id, "alias_name": "sales"}
+        team = env["crm.team"].create({"name": "Murong Sales", **values})
+        values["alias_name"] = "building"
+        project = env["project.project"].create({"name": "New Building", **values})
+        self.ids.update(team=team.id, project=project.id)
+
     def _furnish_servers(self, env, ohm, trading, lab):
         outgoing, incoming = env["ir.mail_server"], env["fetchmail.server"]
         outgoing.browse(self.server_id).company_id = ohm
         incoming.search([]).company_id = ohm
         common = {"smtp_host": "smtp.exmail.qq.com", "smtp_port": 465, "smtp_encryption": "ssl"}
-        restricted, _relay, unused = outgoing.create(
+        restricted, relay, unused = outgoing.create(
             [
                 {
                     **common,
@@ -423,7 +446,7 @@ class Showcase(OdooOffice):
                 "state": "done",
             }
         )
-        self.ids.update(server=restricted.id, unused=unused.id, incoming=mailbox.id)
+        self.ids.update(server=restricted.id, relay=relay.id, unused=unused.id, incoming=mailbox.id)
 
     def ask_dns(self, address):
         """Have the check-up ask this DNS server."""
@@ -506,6 +529,23 @@ class Showcase(OdooOffice):
                 },
             )
             env.cr.execute("UPDATE mail_message SET date = %s WHERE model = 'sale.order'", [SENT])
+
+    def pause_relay(self):
+        """Let a server have failed, so that a mail waits for it."""
+        with self.environment() as env:
+            mail = env["mail.mail"].create({"subject": "Newsletter", "email_to": CUSTOMER})
+            relay = self.ids["relay"]
+            env.cr.execute(
+                """
+                INSERT INTO mail_lane
+                       (server_id, failures, failing_since, paused_until, pause_reason)
+                VALUES (%s, 3, now() at time zone 'UTC', %s, '421 4.3.2 Too busy, try again later')
+                """,
+                [relay, PAUSED_UNTIL],
+            )
+            env.cr.execute(
+                "UPDATE mail_mail SET lane_server_id = %s WHERE id = %s", [relay, mail.id]
+            )
 
     def install_chinese(self):
         with self.environment() as env:
@@ -640,7 +680,7 @@ def screenshots(names: Sequence[str]) -> int:
     find_odoo()
     find_browser()
     with (
-        database(MODULES) as name,
+        database([*MODULES, "project"]) as name,
         new_provider(imap=True) as provider,
         new_provider(imap=True, delay=SLOW_SECONDS) as slow,
         DnsServer(RECORDS) as dns,
@@ -652,6 +692,7 @@ def screenshots(names: Sequence[str]) -> int:
         office.set_up(restrict_username=True, catch_all=False)
         office.send_mails(provider)
         office.receive_unprocessed(provider)
+        office.pause_relay()
         with Progress("Installing Simplified Chinese"):
             office.install_chinese()
         with serving(name) as served, chromium(timezone_id=TIMEZONE) as browser:
