@@ -28,7 +28,7 @@ FETCHING = "mail_company_routing_fetching"
 #: at 65536, and a mail that cannot be read would lock its mailbox up for ever
 _LONGEST_LINE = 64 * 1024 * 1024
 
-#: bytes of the largest mail that is fetched: no provider takes one of that size
+#: bytes of the largest mail that is fetched whole
 _LARGEST_MAIL = 128 * 1024 * 1024
 #: bytes that are kept of a larger one: headers and, as a rule, its text
 _START_OF_MAIL = 1024 * 1024
