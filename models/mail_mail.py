@@ -25,6 +25,8 @@ _logger = logging.getLogger(__name__)
 _CLAIMED_AT_ONCE = 500
 #: the first key of PostgreSQL's advisory locks on mails that are being sent; the second is the id
 _BEING_SENT = 0x6D636D73
+#: key in the context, and of what a cursor keeps: mails leave once this transaction is committed
+AFTER_COMMIT = "mail_company_routing_after_commit"
 
 
 class MailMail(models.Model):
@@ -124,6 +126,10 @@ class MailMail(models.Model):
                 auto_commit=auto_commit, raise_exception=raise_exception
             )
         self.check_access_rights("read")  # before any server is asked: anybody may call it
+        can_wait = not auto_commit and not raise_exception and self.env["mail.lane"]._commits()
+        if can_wait and self.env.context.get(AFTER_COMMIT):
+            self._send_after_commit()
+            return True
         if auto_commit:
             groups = self._groups_of_queue()
         else:
@@ -166,6 +172,20 @@ class MailMail(models.Model):
                     server = delivery.server.name if delivery.server else "no server"
                     _logger.exception("The mails of %s wait", server)
         return True
+
+    def _send_after_commit(self):
+        """Send these mails once this transaction is committed, all of them together.
+
+        Odoo repeats a request after a conflict. A mail that the request has written would be
+        written again, and the first one would have left. Native does so for notifications.
+        """
+        postcommit = self.env.cr.postcommit
+        mail_ids = postcommit.data.get(AFTER_COMMIT)
+        if mail_ids is None:
+            mail_ids = postcommit.data[AFTER_COMMIT] = []
+            context = {key: value for key, value in self.env.context.items() if key != AFTER_COMMIT}
+            postcommit.add(partial(_send_at_once, self.env.registry, context, mail_ids))
+        mail_ids += self.ids
 
     def _delivery(self):
         """Give the queue's :class:`~.delivery.Delivery` that these mails are part of, if any."""
@@ -336,6 +356,7 @@ class MailMail(models.Model):
             send()
         except smtplib.SMTPServerDisconnected as error:
             if raise_exception:
+                self._settle_turn()
                 raise
             if delivery.session:
                 delivery.session.close()
@@ -348,6 +369,7 @@ class MailMail(models.Model):
             raise
         except Exception as error:
             if raise_exception or not auto_commit:
+                self._settle_turn()
                 raise
             self._settle_interrupted(error)
         self._settle_turn()
@@ -700,6 +722,22 @@ class MailMail(models.Model):
                 "email_cc": ", ".join(waiting_cc),
             }
         )
+
+
+def _send_at_once(registry, context, mail_ids):
+    """Send mails in a transaction of their own; what cannot be sent waits in the queue.
+
+    :param registry: of their database
+    :param context: of whoever wrote them
+    :param mail_ids: of those that are still there
+    """
+    try:
+        with registry.cursor() as cr:
+            env = api.Environment(cr, SUPERUSER_ID, context)
+            env["mail.mail"].browse(mail_ids).exists().send()
+    except Exception:
+        # what was to be done is done and committed: its caller is not to be told that it failed
+        _logger.exception("Mails wait in the queue: %s", mail_ids)
 
 
 def _is_of_sender(reason):

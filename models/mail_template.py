@@ -2,6 +2,8 @@
 from odoo import _, api, models
 from odoo.exceptions import AccessError
 
+from .mail_mail import AFTER_COMMIT
+
 
 class MailTemplate(models.Model):
     _inherit = "mail.template"
@@ -25,6 +27,8 @@ class MailTemplate(models.Model):
     def send_mail(self, res_id, *args, **kwargs):
         """Let nobody say whose a mail is: native makes it as superuser, of whatever it is given.
 
+        What is to be sent at once is sent after the commit, see ``mail.mail._send_after_commit``.
+
         :raises AccessError: where it is to be about a document that its writer may not read
         """
         values = kwargs.get("email_values") or (args[2] if len(args) > 2 else None)
@@ -35,7 +39,8 @@ class MailTemplate(models.Model):
                 args = (*args[:2], values, *args[3:])
             else:
                 kwargs["email_values"] = values
-        return super().send_mail(res_id, *args, **kwargs)
+        template = self.with_context(**{AFTER_COMMIT: True})
+        return super(MailTemplate, template).send_mail(res_id, *args, **kwargs)
 
     def _check_document(self, values):
         """Check that whoever sends may read the document that values of a mail name."""
