@@ -113,8 +113,12 @@ class Fetching:
         if not mails:
             return
         try:
-            mails.send()
+            # nothing is open: what caused them is committed, and so is each of them once it is out
+            mails.send(auto_commit=env["mail.lane"]._commits())
         except Exception:
+            if env.cr.closed:
+                raise
+            env.cr.rollback()
             _logger.warning("Mails that wait for the queue: %s", mails.ids, exc_info=True)
 
 
@@ -398,6 +402,8 @@ def attempt(cr):
     """A savepoint that takes back, with the rows, what was to happen at the commit.
 
     Native announces mails of a document to be sent after the commit, though the document be gone.
+    What was to happen after a commit or a rollback, whichever comes, still does: such a function is
+    in both queues.
     """
     queues = [
         (queue, list(queue._funcs), dict(queue.data)) for queue in (cr.precommit, cr.postcommit)
@@ -406,8 +412,12 @@ def attempt(cr):
         with cr.savepoint():
             yield
     except Exception:
+        after_both = [func for func in cr.postcommit._funcs if func in cr.postrollback._funcs]
         for queue, functions, data in queues:
             queue.clear()
             queue._funcs.extend(functions)
             queue.data.update(data)
+        for func in reversed(after_both):
+            if func not in cr.postcommit._funcs:
+                cr.postcommit._funcs.appendleft(func)
         raise

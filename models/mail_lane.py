@@ -40,6 +40,8 @@ _SORTING_TIME = 3
 STUCK = timedelta(hours=4)
 #: after which a mail whose server could not be decided is looked at again
 UNSORTED_PAUSE = timedelta(minutes=1)
+#: how long a server that did not answer in time is waited for as native does
+SLOW_FOR = timedelta(days=1)
 #: how long a server that failed to answer commands sent together is asked one by one
 DISTRUSTED_FOR = timedelta(days=7)
 #: parameter with the hours of General Settings
@@ -95,6 +97,9 @@ _OVERDUE_MAILS = f"""
      WHERE l.server_id = %s ORDER BY m.id LIMIT %s
 """
 
+
+#: of what a cursor keeps until its commit: when lanes were called
+_CALLED = "mail_company_routing_called"
 
 #: which scheduled action this thread is running, in ``cron_id``
 _own = threading.local()
@@ -165,7 +170,7 @@ class Turn:
             INSERT INTO mail_lane AS lane (server_id, turn_at) VALUES (%s, %s)
             ON CONFLICT (server_id) DO UPDATE SET turn_at = EXCLUDED.turn_at
             RETURNING lane.paused_until, lane.pause_reason, lane.failing_since, lane.failures,
-                lane.usage, lane.in_flight, lane.is_slow,
+                lane.usage, lane.in_flight, lane.slow_until,
                 CASE WHEN lane.lockstep_until > %s THEN lane.lockstep_reason END,
                 (SELECT COALESCE(max_per_minute, 0) FROM ir_mail_server WHERE id = %s),
                 (SELECT COALESCE(max_per_day, 0) FROM ir_mail_server WHERE id = %s)
@@ -179,7 +184,7 @@ class Turn:
             self.failures,
             usage,
             self.left_in_flight,
-            self.is_slow,
+            self.slow_until,
             self.lockstep_reason,
             per_minute,
             per_day,
@@ -204,10 +209,10 @@ class Turn:
             """
             UPDATE mail_lane
                SET paused_until = %s, pause_reason = %s, failures = %s, failing_since = %s,
-                   is_slow = %s
+                   slow_until = %s
              WHERE server_id = %s
             """,
-            [until, reason, self.failures, self.failing_since, self.is_slow, self.server_id],
+            [until, reason, self.failures, self.failing_since, self.slow_until, self.server_id],
         )
         self.lanes._forget_server()
 
@@ -234,12 +239,16 @@ class Turn:
         """Tell how many seconds to wait for an answer, before a mail is handed over.
 
         A server that hangs must not keep a worker from the others' mail: a lane waits no longer,
-        the first time. From then on the server is known to be slow, and is waited for as native
-        does.
+        the first time. For a day the server is then known to be slow, and is waited for as native
+        does; one that does not answer then either is not worth it.
 
         :return: None: as long as native does
         """
-        return None if self.deadline is None or self.is_slow else IMPATIENCE
+        return None if self.deadline is None or self.is_slow() else IMPATIENCE
+
+    def is_slow(self):
+        """Tell whether the server is known to take its time."""
+        return bool(self.slow_until and self.slow_until > self.lanes._now())
 
     def is_paused(self):
         """Tell whether the server is not to be used now."""
@@ -314,7 +323,8 @@ class Turn:
         now = self.lanes._now()
         self.failures = (self.failures or 0) + 1
         self.failing_since = self.failing_since or now
-        self.is_slow = self.is_slow or is_slow
+        if is_slow:
+            self.slow_until = None if self.is_slow() else now + SLOW_FOR
         # its mails are given up one by one, the server never is
         until = next_try(self.failures, now, now, 24, self.lanes._chance())
         self._pause(until, reason)
@@ -394,7 +404,7 @@ class MailLane(models.Model):
     usage = fields.Text(readonly=True)
     lockstep_until = fields.Datetime(readonly=True)
     lockstep_reason = fields.Text(readonly=True)
-    is_slow = fields.Boolean(readonly=True)
+    slow_until = fields.Datetime(readonly=True)
 
     _sql_constraints = [("server_unique", "UNIQUE (server_id)", "A server has one queue.")]
 
@@ -480,8 +490,13 @@ class MailLane(models.Model):
             return kept[server_id], False
         # as superuser, whoever sends
         lanes = self.sudo()
-        # a lock that this very thread holds would be waited for for ever
-        cr = self._own_cursor(2) if self._commits() else self.env.cr
+        try:
+            # a lock that this very thread holds would be waited for for ever
+            cr = self._own_cursor(2) if self._commits() else self.env.cr
+        except (PoolError, psycopg2.OperationalError) as error:
+            _logger.warning("Mails wait, as there is no connection for a turn: %s", error)
+            self.env.cr.execute(_NEW_LANE, [server_id, server_id])
+            return None, False
         try:
             cr.execute("SELECT pg_try_advisory_lock(%s, %s)", [_SESSION_AT, server_id])
             if cr.fetchone()[0]:
@@ -740,8 +755,12 @@ class MailLane(models.Model):
 
     @api.model
     def _run_lane(self):
-        """Work off what waits for some seconds: the method of the scheduled actions."""
-        if self.env["mail.routing"]._is_active():
+        """Work off what waits for some seconds: the method of the scheduled actions.
+
+        An administrator who turns Odoo's own Email Queue Manager off wants all mail to wait.
+        """
+        manager = self.env.ref("mail.ir_cron_mail_scheduler_action", raise_if_not_found=False)
+        if self.env["mail.routing"]._is_active() and (not manager or manager.sudo().active):
             self._run(time.monotonic() + SLICE)
 
     @api.model
@@ -902,9 +921,11 @@ class MailLane(models.Model):
                 found = True
         finally:
             if not cr.closed:
-                cr.rollback()
-                cr.execute("SELECT pg_advisory_unlock(%s, 0)", [_SORTING])
-                cr.commit()  # pylint: disable=invalid-commit
+                try:
+                    cr.rollback()
+                finally:  # it runs what others registered, which may fail
+                    cr.execute("SELECT pg_advisory_unlock(%s, 0)", [_SORTING])
+                    cr.commit()  # pylint: disable=invalid-commit
         return found
 
     @api.model
@@ -957,10 +978,9 @@ class MailLane(models.Model):
     def _lanes(self):
         """Give the scheduled actions that are lanes, those that were not deleted."""
         # sudo: whoever sends
-        crons = self.env["ir.cron"].sudo()
-        for number in range(1, LANES + 1):
-            name = f"mail_company_routing.ir_cron_mail_lane_{number}"
-            crons |= self.env.ref(name, raise_if_not_found=False) or crons
+        to_id = self.env["ir.model.data"].sudo()._xmlid_to_res_id
+        names = (f"mail_company_routing.ir_cron_mail_lane_{n}" for n in range(1, LANES + 1))
+        crons = self.env["ir.cron"].sudo().browse(filter(None, map(to_id, names))).exists()
         return crons.filtered("active")  # one that is not would never run what it is called for
 
     @api.model
@@ -986,10 +1006,27 @@ class MailLane(models.Model):
         called = {cron_id for (cron_id,) in self.env.cr.fetchall()}
         # what has called this lane is deleted when it ends, so it has to be called anew
         called.discard(getattr(_own, "cron_id", None))
+        idle = crons.filtered(lambda cron: cron.id not in called)
         if at:
-            crons = crons[:1] if not called else crons.browse()
-        for cron in crons.filtered(lambda cron: cron.id not in called):
+            idle = idle[:1] if not called else idle.browse()
+        if not getattr(_own, "cron_id", None):
+            # lanes that others have called may end before this is committed, and see nothing of it
+            if self._is_first_call(at or now):
+                idle = idle or crons[:1]
+            elif at:
+                idle = idle.browse()
+        for cron in idle:
             cron._trigger(at)
+
+    @api.model
+    def _is_first_call(self, at):
+        """Tell whether this transaction has not called a lane for this time, or an earlier one."""
+        data = self.env.cr.postcommit.data
+        earliest = data.get(_CALLED)
+        if earliest and earliest <= at:
+            return False
+        data[_CALLED] = at
+        return True
 
     @api.model
     def _call_again(self, tried, busy, *, is_sorted=False):

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: LGPL-3.0-only
+import logging
 from contextlib import closing, contextmanager
 
+import psycopg2
 from psycopg2.errors import LockNotAvailable
+from psycopg2.pool import PoolError
 
 from odoo import SUPERUSER_ID, _, api, models, tools
 from odoo.tools import str2bool
@@ -20,6 +23,8 @@ from ..routing import (
     is_address,
 )
 from .mail_failure import ExplainedDeliveryException
+
+_logger = logging.getLogger(__name__)
 
 # a decision may fall on any company, domain and server: all of them are its facts
 # pylint: disable=no-search-all
@@ -70,9 +75,9 @@ class MailRouting(models.AbstractModel):
         view = self._view("activity")
         if getattr(registry, "mail_routing_native_in", NOWHERE) == view:
             return False
-        active = self._seen("activity", self._asks_for_more_than_native)
+        active, is_shared = self._seen("activity", self._asks_for_more_than_native)
         # not where the view has changed meanwhile: it was not in this one
-        if not (active or isinstance(view, OwnView)) and view == self._view("activity"):
+        if not active and is_shared and view == self._view("activity"):
             registry.mail_routing_native_in = view
         return active
 
@@ -139,11 +144,19 @@ class MailRouting(models.AbstractModel):
 
         :param kind: as of :meth:`_view`
         :param read: method that takes a view, and the other arguments
+        :return: (what it gives, whether others see the same)
         """
+        view = self._view(kind)
+        if isinstance(view, OwnView):
+            return read(view, *args), False
         try:
-            return read(self._view(kind), *args)
+            return read(view, *args), True
         except LockNotAvailable:  # by this transaction, it may be: one that changes the tables
-            return read(self._own_views(kind)[kind], *args)
+            return read(self._own_views(kind)[kind], *args), False
+        except (PoolError, psycopg2.OperationalError) as error:
+            # nobody else sees what is read by this connection; native needs no second one either
+            _logger.warning("There is no connection to read the settings by: %s", error)
+            return read(OwnView(), *args), False
 
     @api.model
     def _forget_facts(self, *kinds):
@@ -178,12 +191,12 @@ class MailRouting(models.AbstractModel):
                 self._drop_shared_facts()
 
             def announce():
-                settle()
                 registry = transaction.registry
                 if registry.ready:  # else Odoo announces the whole registry when it is
                     registry.signal_changes()
 
             cursor.clear = clear_views
+            cursor.postcommit.add(settle)
             cursor.postcommit.add(announce)
             cursor.postrollback.add(settle)
         for kind in kinds:
@@ -219,7 +232,7 @@ class MailRouting(models.AbstractModel):
         :return: :class:`~..routing.Facts`, shared and immutable
         """
         config = tools.config
-        return self._seen(
+        facts, _is_shared = self._seen(
             "facts",
             self._facts_in,
             config.get("smtp_server") or "",
@@ -227,6 +240,7 @@ class MailRouting(models.AbstractModel):
             config.get("from_filter") or "",
             config.get("email_from") or "",
         )
+        return facts
 
     @api.model
     @tools.ormcache("view", "smtp_server", "smtp_user", "from_filter", "email_from")
