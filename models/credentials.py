@@ -224,7 +224,7 @@ def smtp_login(connection, user, password, login):
     finally:
         smtp.password = None
     if trouble:
-        raise trouble  # here: in the block it would have the other as its context
+        raise trouble  # outside the block: else the original would be its context
 
 
 class OAuthLogin(SMTPConnection):
@@ -293,4 +293,4 @@ class ImapLogin:
             trouble = IMAP4.error(self.refusal)
         except (IMAP4.error, OSError) as error:
             trouble = without(error, password, plain)
-        raise trouble  # here: in the block it would have the other as its context
+        raise trouble  # outside the block: else the original would be its context

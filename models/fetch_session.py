@@ -235,7 +235,7 @@ class _Discreet:
         except (IMAP4.error, error_proto, OSError) as error:
             words = [self._hide(arg) if isinstance(arg, str | bytes) else arg for arg in error.args]
             trouble = type(error)(*words)
-        raise trouble  # here: in the block it would have the other as its context
+        raise trouble  # outside the block: else the original would be its context
 
 
 class ImapFetch(_Discreet, IMAP4Connection):

@@ -127,7 +127,7 @@ class FetchmailServer(models.Model):
         except error_proto as error:
             trouble = without(error, self.password)
         if trouble:
-            raise trouble  # here: in the block it would have the other as its context
+            raise trouble  # outside the block: else the original would be its context
 
     def _imap_login(self, connection):
         """Log in, and say who we are (RFC 2971) where the server wants to know.
