@@ -112,8 +112,8 @@ def _letter(letter):
         "".join(rf"{_SLASHES}x{byte:02x}" for byte in raw),
         "".join(rf"{_SLASHES}u{units[at : at + 4]}" for at in range(0, len(units), 4)),
         rf"{_SLASHES}U{code:08x}",
-        re.escape(letter.upper()),  # of some letters two
-        re.escape(raw.decode("latin-1")),  # as who takes UTF-8 for Latin-1 has it
+        re.escape(letter.upper()),  # may be two letters: ß
+        re.escape(raw.decode("latin-1")),  # UTF-8 that was taken for Latin-1
         re.escape(raw.decode("cp1252", "ignore")),
     }
     if code < 256:

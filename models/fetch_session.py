@@ -107,7 +107,7 @@ class Fetching:
         return self.raw is not None and not self.again
 
     def send(self, env):
-        """Send what was put off; what fails is the queue's."""
+        """Send the mails that were put off; those that fail stay in the queue."""
         mails = env["mail.mail"].sudo().browse(self.later).exists()
         self.later = []
         if not mails:
@@ -226,7 +226,7 @@ class BoundedPop(POP3Connection):
 
 
 class _Discreet:
-    """A connection whose errors hold no password, though the server repeat it."""
+    """A connection whose errors hold no password, even if the server repeats it."""
 
     def _ask(self, command, *args):
         trouble = None
@@ -297,7 +297,7 @@ class ImapFetch(_Discreet, IMAP4Connection):
         return result
 
     def close(self):
-        """Close the mailbox; one that was never opened is closed."""
+        """Close the mailbox, if one is open."""
         if self.__obj__.state == "SELECTED":
             with _broken_off(self.__obj__.shutdown):
                 return self._ask("close")
@@ -359,7 +359,7 @@ class PopFetch(_Discreet, POP3Connection):
         return answer
 
     def quit(self):
-        """Say goodbye; the second time in vain."""
+        """Say goodbye; a second call does nothing."""
         if self.__obj__.sock is None:
             return b"+OK"
         with _broken_off(self.__obj__.close):
@@ -395,9 +395,9 @@ def with_message_id(raw):
 
 @contextmanager
 def attempt(cr):
-    """A savepoint that takes back, with the rows, what was to happen at the commit.
+    """A savepoint whose rollback also drops what was to happen at the commit.
 
-    Native announces mails of a document to be sent after the commit, though the document be gone.
+    Native sends the mails of a document after the commit, even if the document is gone by then.
     """
     queues = [
         (queue, list(queue._funcs), dict(queue.data)) for queue in (cr.precommit, cr.postcommit)

@@ -42,9 +42,9 @@ NOWHERE = object()
 
 
 class OwnView:
-    """What one transaction alone sees of the facts, until a part of it is undone.
+    """A view of the facts that one transaction has to itself, until a part of it is rolled back.
 
-    It is a key of the ormcache that nobody else can have.
+    It is a key in the ormcache that no other transaction can have.
     """
 
 
@@ -79,7 +79,7 @@ class MailRouting(models.AbstractModel):
     @api.model
     @tools.ormcache("view")
     def _asks_for_more_than_native(self, view):
-        """Ask the database, past the records' cache: native's own reads stay what they are."""
+        """Ask by SQL: the cache of records, and so native's own queries, stay as they are."""
         with self._reader(view) as reader:
             settings = reader._gather_options()
             if settings["restrict_username"] or not settings["catch_all"]:
@@ -142,7 +142,7 @@ class MailRouting(models.AbstractModel):
         """
         try:
             return read(self._view(kind), *args)
-        except LockNotAvailable:  # by this transaction, it may be: one that changes the tables
+        except LockNotAvailable:  # maybe by this very transaction, if it alters the tables
             return read(self._own_views(kind)[kind], *args)
 
     @api.model
