@@ -240,7 +240,7 @@ class MailCheckup(models.TransientModel):
                     server=server.name,
                     since=format_datetime(self.env, server.failing_since),
                     count=server.waiting_count,
-                    reason=server.pause_reason or _("nothing by now"),
+                    reason=server.pause_reason or _("no reason is known any more"),
                 ),
                 server,
             )
@@ -252,7 +252,7 @@ class MailCheckup(models.TransientModel):
                     server=server.name,
                     until=format_datetime(self.env, server.paused_until),
                     count=server.waiting_count,
-                    reason=server.pause_reason or _("nothing by now"),
+                    reason=server.pause_reason or _("no reason is known any more"),
                 ),
                 server,
             )
