@@ -55,8 +55,8 @@ class TooLarge(Exception):
 class Fetching:
     """What fetching knows of the mailbox and the mail at hand.
 
-    It travels in the context. Contexts that come by RPC are JSON or XML: nobody but the code that
-    fetches can bring one, so whoever has one may have mail kept in Unprocessed Mail.
+    It travels in the context. A context that comes by RPC holds JSON or XML values: only the code
+    that fetches can make one, and only fetching may keep mail in Unprocessed Mail.
 
     :param server: the ``fetchmail.server``
     """

@@ -32,7 +32,7 @@ class IrConfigParameter(models.Model):
 
     @api.model
     def _forget_routing_facts(self, keys):
-        """Have the facts gathered anew, if any of these parameters is one of them."""
+        """Have the facts gathered again, if any of these parameters is one of them."""
         if not set(OPTIONS).isdisjoint(keys):
             self.env["mail.routing"]._forget_facts()
         elif not set(PARAMETERS).isdisjoint(keys):

@@ -311,7 +311,7 @@ class MailAlias(models.Model):
         result = super(MailAlias, aliases).write(vals)
         keeps.filtered(lambda alias: not alias.alias_incoming_local).alias_incoming_local = True
         if before is not None:
-            # an app writes anew what stays the same
+            # apps may write the values that the alias has already
             now = self.sudo()._placed()
             self.filtered(lambda one: now[one.id] != before[one.id])._check_company_of_domain()
         self._notice_local([vals])
@@ -592,7 +592,7 @@ class MailAlias(models.Model):
     def _addressed(self, to, recipients, allowed=()):
         """Give the :class:`Addressed` of a message.
 
-        :param to: the addresses of To, as native shall see them
+        :param to: the addresses of To, as native is to see them
         :param recipients: those of all recipients
         """
         reached = self._reached([*to, *recipients], allowed)

@@ -73,7 +73,7 @@ class MailAliasMixin(models.AbstractModel):
         before = self._addresses() if renamed and not self._may_write_aliases() else None
         result = super().write(vals)
         if before is not None:
-            # an app writes a name anew that stays the same
+            # apps may write the name that the alias has already
             now = self._addresses()
             self.filtered(lambda one: now[one.id] != before[one.id])._check_takes_no_answers()
         if moves and "alias_domain_id" not in vals:

@@ -136,7 +136,7 @@ class MailDeliveryNote(models.AbstractModel):
 
     @api.model
     def _notifications(self, domain, **options):
-        # sudo: reports come as whoever runs the gateway
+        # sudo: the user is the one who runs the mail gateway
         notifications = self.env["mail.notification"].sudo()
         return notifications.search([("notification_type", "=", "email"), *domain], **options)
 
@@ -186,7 +186,7 @@ class MailDeliveryNote(models.AbstractModel):
     def _may_tell(self, message, company_ids):
         """Tell whether a note that came to these companies can be about a message.
 
-        :param company_ids: None: it came to nobody's address, and to a mailbox of no company
+        :param company_ids: None: it came to no company's address, and to a mailbox of no company
         """
         company = message.record_company_id
         return company_ids is None or not company or company.id in company_ids

@@ -23,7 +23,7 @@ class ExplainedDeliveryException(MailDeliveryException):
 class MailFailure(models.AbstractModel):
     """Turns what went wrong with a mail into sentences: which server, its words, what helps.
 
-    The author of the mail reads them, so :meth:`_in_authors_language` speaks his language.
+    The author of the mail reads them: see :meth:`_in_authors_language`.
     """
 
     _name = "mail.failure"
@@ -182,7 +182,7 @@ class MailFailure(models.AbstractModel):
 
     @api.model
     def _given_up(self, server: Server, hours, words):
-        """Say that a server could not be had for so long that its mails fail.
+        """Say that a server could not be used for so long that its mails fail.
 
         :param hours: of General Settings
         :param words: the last reply

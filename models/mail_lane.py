@@ -276,8 +276,8 @@ class Turn:
     def hand_over(self, mail_id, messages=1, *, together=False):
         """Write down, and count, that a mail is about to be handed over.
 
-        Whoever has the next turn at this server then knows which mail may have arrived, should
-        this process be killed before it can tell what became of it.
+        If this process is killed before it can tell what became of the mail, the next turn at this
+        server knows that it may have arrived.
 
         :param messages: how many messages the mail is
         :param together: the mails of this turn are committed together, not one by one
@@ -480,7 +480,7 @@ class MailLane(models.Model):
         kept = getattr(self.env.transaction, "mail_turns", {})
         if server_id in kept:
             return kept[server_id], False
-        # as superuser, whoever sends
+        # as superuser, for anybody who sends
         lanes = self.sudo()
         # with a time-out: this thread itself may hold a lock on the row, and would wait for ever
         cr = self._own_cursor(2) if self._commits() else self.env.cr
@@ -876,7 +876,7 @@ class MailLane(models.Model):
         self.env.cr.execute("SELECT server_id FROM mail_lane WHERE in_flight IS NOT NULL")
         for (server_id,) in self.env.cr.fetchall():
             with self._turn(server_id):
-                pass  # whoever gets it has settled it
+                pass  # taking the turn settles them
         self.env.cr.commit()  # pylint: disable=invalid-commit
 
     # ------------------------------------------------------------

@@ -367,7 +367,7 @@ class MailMail(models.Model):
         cause = error.__cause__ if said_goodbye else error
         delivery.fault = fault_of(cause, phase, delivery.served())
         fault = delivery.fault
-        # an idle session that ends without a word is nobody's failure
+        # the end of an idle session, without a word, is no failure
         is_idle = delivery.progress.died_before() and not (fault.code or fault.timed_out)
         if mail and not is_idle and mail._put_off(str(error)):
             return

@@ -154,7 +154,7 @@ class MailMessage(models.Model):
                 raise
             except Exception:
                 # one model's fault must not hold up the mail of all the others
-                _logger.exception("No company can be had of the documents of %s", model)
+                _logger.exception("The companies of documents of %s cannot be read", model)
                 continue
             for res_id, company in companies.items():
                 if res_id and company:

@@ -122,7 +122,7 @@ class MailRouting(models.AbstractModel):
         """Give the key under which facts that this transaction may see are kept in the ormcache.
 
         Everybody shares one view, which lasts until the next change is announced: every worker
-        counts those in ``cache_sequence``. Whoever has changed facts and not committed yet has an
+        counts those in ``cache_sequence``. A transaction that has changed facts has an
         :class:`OwnView`, and so has an installation, whose tables nobody else sees yet.
 
         :param kind: ``facts``; or ``activity``, for those that may end native behaviour
@@ -147,7 +147,7 @@ class MailRouting(models.AbstractModel):
 
     @api.model
     def _forget_facts(self, *kinds):
-        """Have the facts gathered anew: here at once, elsewhere as soon as this is committed.
+        """Have the facts gathered again: here at once, elsewhere once this is committed.
 
         :param kinds: as of :meth:`_view`; none: all
         """

@@ -311,7 +311,7 @@ class MailThread(models.AbstractModel):
 
     @api.model
     def _in_company(self, company):
-        """Give this model in a company, if whoever runs it may work there."""
+        """Give this model in a company, if the user may work there."""
         if company is None:
             return self
         if not self.env.su and company.id not in self.env.user._get_company_ids():

@@ -3,7 +3,7 @@
 
 Python folds any value, and until 3.11.10 it also writes line breaks inside encoded words (RFC 2047)
 as line breaks: a subject of ``=?utf-8?q?a=0aBcc:b@c.com?=`` becomes a Bcc. On some addresses its
-parser only raises an exception. A value that it would get wrong is written anew: of addresses those
+parser only raises an exception. A value that it would get wrong is rewritten: of addresses those
 that can be sent to, of a text what can be read.
 """
 
@@ -66,7 +66,7 @@ def one_line(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def safe_value(name: str, value: str) -> str:
-    """Give a header's value as it is, or written anew where it would not stay one header.
+    """Give a header's value as it is, or rewritten where it would not stay one header.
 
     :param name: of the header
     :param value: of any origin; of an address header also one of several mailboxes

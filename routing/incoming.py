@@ -29,7 +29,7 @@ class Alias:
 
 @dataclass(frozen=True)
 class Incoming:
-    """What native routing shall see of a message.
+    """What native routing is shown of a message.
 
     :param to: the addresses of To that may make it a delivery report, a forward to an alias, or
         a letter to the catchall address

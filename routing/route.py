@@ -239,7 +239,7 @@ def _reply_to_by_rule(
         return mailbox, Reason("reply_mailbox", {"address": mailbox})
     server = draft.server or (None if facts.servers else facts.config_server)
     if server is None:
-        # the company's own, whoever owns From's domain: no answer goes to another company
+        # by the company alone, not by From's domain: no answer goes to another company
         chooser = company if company and company.mail_server_by_domain else None
         server = _pick_of(chooser, address, company, home, facts)
     if server and server.sender_address:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-3.0-only
 """Reading what a server says up to a limit only: a hostile one may never stop.
 
-``smtplib``, ``imaplib`` and ``poplib`` read any number of lines of an answer, and wait for each
-byte of it anew.
+``smtplib``, ``imaplib`` and ``poplib`` read any number of lines of an answer, and their time-out
+begins again with each byte.
 """
 
 import smtplib

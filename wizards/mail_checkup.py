@@ -72,7 +72,7 @@ class MailCheckup(models.TransientModel):
         }
 
     def _check(self):
-        """Write the findings anew, the worst first."""
+        """Replace the findings by new ones, the worst first."""
         self._settings_lines().unlink()
         self._add_lines([self._line_of(Finding(*found)) for found in self._findings()])
 

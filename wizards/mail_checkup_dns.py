@@ -105,7 +105,7 @@ class MailCheckup(models.TransientModel):
         )
 
     def _is_public(self, domain):
-        """Tell whether the records of a domain are nobody's to change."""
+        """Tell whether a domain is public, so that its records cannot be changed."""
         return self.env["mail.provider"]._is_public(domain)
 
     def _providers_of_mailboxes(self):

@@ -199,7 +199,7 @@ class MailMailboxSetup(models.TransientModel):
         )
 
     def _takes_mailbox_away(self):
-        """Say whose answers would go elsewhere, ``""`` where nobody's."""
+        """Say whose answers would go elsewhere; ``""``: those of nobody."""
         incoming = self._incoming()
         others = incoming and incoming.company_id != self.company_id._origin
         if not others or self.incoming_type == "none" or self._leaves_incoming(incoming):

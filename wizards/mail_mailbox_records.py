@@ -55,7 +55,7 @@ class MailMailboxSetup(models.TransientModel):
         return (servers.filtered(lambda server: not server.company_id) or servers)[:1]
 
     def _leaves_incoming(self, incoming):
-        """Tell whether the mailbox is fetched already, for others, and shall go on as it is."""
+        """Tell whether the mailbox is fetched for others already, and stays as it is."""
         return bool(
             incoming
             and self.make_another
