@@ -18,8 +18,8 @@ from ..routing.retry import DEFAULT_HOURS, Limits, Usage, next_try
 
 _logger = logging.getLogger(__name__)
 
-#: the first keys of PostgreSQL's advisory locks: on the session at a server, whose id is the second
-#: key; and on the sorting of mails that have just come
+#: first keys of PostgreSQL's advisory locks: on the session at a server (second key: the server's
+#: id), and on the sorting of new mails
 _SESSION_AT = 0x6D636D74
 _SORTING = 0x6D636D75
 #: in the place of a server's id: the server of Odoo's configuration file
@@ -29,8 +29,8 @@ CONFIG_SERVER = 0
 SLICE = 10
 #: seconds that a lane waits for an answer of a server that is not known to be slow
 IMPATIENCE = 5
-#: seconds that a message sent directly waits for the session of others at its server to end: a lane
-#: gives way before
+#: seconds that a message sent directly waits for another session at its server to end; a lane ends
+#: sooner
 _WAIT_FOR_SESSION = SLICE + IMPATIENCE
 #: how many mails are sorted at a time
 _SORTED_AT_ONCE = 1000
@@ -42,17 +42,17 @@ STUCK = timedelta(hours=4)
 UNSORTED_PAUSE = timedelta(minutes=1)
 #: how long a server that did not answer in time is waited for as native does
 SLOW_FOR = timedelta(days=1)
-#: how long a server that failed to answer commands sent together is asked one by one
+#: how long a server that could not answer pipelined commands is given one at a time
 DISTRUSTED_FOR = timedelta(days=7)
 #: parameter with the hours of General Settings
 RETRY_HOURS = "mail_company_routing.retry_hours"
 
-#: a person waits for it (it was to be sent at once) or not: whose turn is first
+#: rank of a waiting mail; urgent ones, which somebody wanted sent at once, go first
 URGENT, ORDINARY = 0, 1
 #: how many lanes data/ir_cron_data.xml has
 LANES = 6
 
-#: what is known of a mail that can be sent now
+#: SQL condition: the mail can be sent now
 _DUE = """(
     m.state = 'outgoing'
     AND (m.next_try IS NULL OR m.next_try <= %s)
@@ -79,7 +79,8 @@ _NEXT_SERVER = f"""
      ORDER BY turn_at NULLS FIRST, server_id LIMIT 1
 """
 
-#: mails whose server has failed for the hours of General Settings, and pauses: not for a limit
+#: SQL condition: the mail is to be given up, because its server has been failing for the hours of
+#: General Settings; a server that only waits for its limit is not failing
 _OVERDUE = """
     m.lane_server_id = l.server_id AND m.state = 'outgoing'
     AND GREATEST(m.waiting_since, l.failing_since) <= %s AND l.failing_since IS NOT NULL
@@ -107,7 +108,7 @@ _own = threading.local()
 
 @contextlib.contextmanager
 def working(cron_id):
-    """Tell in the block that this thread is a scheduled action: it gives way after some seconds."""
+    """Mark this thread, for the block, as a scheduled action: it stops after :data:`SLICE`."""
     _own.cron_id = cron_id
     try:
         yield
@@ -117,10 +118,11 @@ def working(cron_id):
 
 @contextlib.contextmanager
 def _closing(cr, server_id):
-    """Close a cursor of its own behind the block, which gives a server's lock back.
+    """Close a lock's own cursor after the block, which releases the lock.
 
-    Where that fails, the connection ends, and the lock with it: neither may go back to the pool.
-    An error of PostgreSQL is only logged, since mails may have left.
+    If the release fails, the connection is closed, which ends the lock: a connection that still
+    holds it must not go back to the pool. A PostgreSQL error is only logged, since mails may have
+    left.
     """
     try:
         yield
@@ -138,9 +140,9 @@ def _closing(cr, server_id):
 class Turn:
     """The right to open the one session at a server, and what is kept of that server's queue.
 
-    What it writes is committed at once, in a transaction of its own, so that it is true whatever
-    becomes of the one in which mails are sent. A lock of PostgreSQL's (13.3.5), which ends with the
-    process, keeps everybody else from having the same turn.
+    What it writes is committed at once, on a connection of its own, so it stands even if the
+    transaction that sends is rolled back. An advisory lock (PostgreSQL 13.3.5), which ends with the
+    process, keeps everybody else from taking the same turn.
 
     :param lanes: the model ``mail.lane``
     :param server_id: id of the server
@@ -157,7 +159,7 @@ class Turn:
         self.has_written = False
         self._read()
         if self.is_own:
-            # whatever keeps it from being released: the lock ends with the connection
+            # should it never be released: closing the connection ends the lock
             self._hang_up = weakref.finalize(self, cr._cnx.close)
             self._hang_up.atexit = False
 
@@ -202,7 +204,7 @@ class Turn:
 
     def _pause(self, until, reason):
         """Keep until when the server pauses, and why."""
-        if until and until.microsecond:  # as Odoo has times
+        if until and until.microsecond:  # Odoo's datetimes have whole seconds
             until = until.replace(microsecond=0) + timedelta(seconds=1)
         self.paused_until, self.pause_reason = until, reason
         self._execute(
@@ -217,7 +219,7 @@ class Turn:
         self.lanes._forget_server()
 
     def distrust(self, reason):
-        """Remember how the server failed to answer commands that were sent together.
+        """Remember how the server failed to answer pipelined commands.
 
         A connection that broke off by chance looks the same, so it is not for ever.
         """
@@ -232,7 +234,7 @@ class Turn:
     # ------------------------------------------------------------
 
     def is_over(self):
-        """Tell whether others are to have their turn."""
+        """Tell whether the time of this turn is over."""
         return self.deadline is not None and time.monotonic() > self.deadline
 
     def patience(self):
@@ -283,8 +285,8 @@ class Turn:
     def hand_over(self, mail_id, messages=1, *, together=False):
         """Write down, and count, that a mail is about to be handed over.
 
-        Whoever has the next turn at this server then knows which mail may have arrived, should
-        this process be killed before it can tell what became of it.
+        If this process is killed before it can tell what became of the mail, the next turn at this
+        server knows that it may have arrived.
 
         :param messages: how many messages the mail is
         :param together: the mails of this turn are committed together, not one by one
@@ -305,7 +307,7 @@ class Turn:
         )
 
     def know(self, mail_id):
-        """Tell that it is known of a mail what the server has taken: it may be given it again."""
+        """Note that it is known what became of a mail, so it may be sent again."""
         self.known.add(mail_id)
 
     def succeed(self):
@@ -315,7 +317,7 @@ class Turn:
             self._pause(None, None)
 
     def fail(self, reason, *, is_slow=False):
-        """Let the server pause: what went wrong is not one mail's.
+        """Pause the server: the fault is its own, not that of one mail.
 
         :param reason: why, in the server's words
         :param is_slow: it did not answer in time
@@ -453,7 +455,7 @@ class MailLane(models.Model):
 
     @api.model
     def _commits(self):
-        """Tell whether this is no test of Odoo's, which must not commit anything."""
+        """Tell whether this code may commit: not in Odoo's tests."""
         testing = getattr(threading.current_thread(), "testing", False)
         return not (testing or self.env.registry.in_test_mode())
 
@@ -488,10 +490,10 @@ class MailLane(models.Model):
         kept = getattr(self.env.transaction, "mail_turns", {})
         if server_id in kept:
             return kept[server_id], False
-        # as superuser, whoever sends
+        # as superuser, for anybody who sends
         lanes = self.sudo()
         try:
-            # a lock that this very thread holds would be waited for for ever
+            # with a time-out: this thread itself may hold a lock on the row, and would wait for ever
             cr = self._own_cursor(2) if self._commits() else self.env.cr
         except (PoolError, psycopg2.OperationalError) as error:
             _logger.warning("Mails wait, as there is no connection for a turn: %s", error)
@@ -501,7 +503,7 @@ class MailLane(models.Model):
             cr.execute("SELECT pg_try_advisory_lock(%s, %s)", [_SESSION_AT, server_id])
             if cr.fetchone()[0]:
                 return Turn(lanes, server_id, cr), True
-            # whoever waits for this server now is found by its row; nothing but a turn makes one
+            # lanes find the mails that wait for a server by its row, which else only a turn makes
             cr.execute(_NEW_LANE, [server_id, server_id])
         except BaseException:
             with contextlib.suppress(psycopg2.Error):
@@ -514,10 +516,10 @@ class MailLane(models.Model):
 
     @api.model
     def _own_cursor(self, lock_timeout):
-        """Give a cursor of its own, in which each statement is committed.
+        """Open a cursor in autocommit mode, on a connection of its own.
 
-        It sees what others have committed by then. The next one who gets the connection from the
-        pool has Odoo's settings again.
+        Each statement is committed at once, and sees what others have committed. The pool resets
+        the connection before it hands it out again.
 
         :param lock_timeout: seconds that a statement waits for a lock
         """
@@ -536,8 +538,8 @@ class MailLane(models.Model):
     def _alone_at(self, server_id):
         """Have the one session at a server, for a message that is sent directly, or for a test.
 
-        Whoever sends so cannot be told to come again: where others are still at it after some
-        seconds, there are two sessions at one time. Pauses and limits do not count.
+        Such a message cannot wait in the queue: if the session is still taken after
+        :data:`_WAIT_FOR_SESSION`, a second one is opened. Pauses and limits do not apply.
 
         :param server_id: its id; None: the server of the configuration file
         """
@@ -569,9 +571,9 @@ class MailLane(models.Model):
 
     @api.model
     def _waited_for(self, cr, server_id):
-        """Wait until nobody else has a session at a server, and keep others from one.
+        """Wait for the lock on the session at a server.
 
-        :return: whether others have ended theirs in time
+        :return: whether it was obtained in time
         """
         query = "SELECT pg_advisory_lock(%s, %s)"
         try:
@@ -597,7 +599,7 @@ class MailLane(models.Model):
             if transaction.mail_turns.pop(turn.server_id, None):
                 turn.release()
 
-        # the first one: should another one fail, those behind it are never called
+        # first in the queue: if another callback fails, those after it are not called
         cr.postcommit._funcs.appendleft(end)
         cr.postrollback.add(end)
 
@@ -622,14 +624,14 @@ class MailLane(models.Model):
         except Exception:
             if not self._commits():
                 raise
-            # nobody sends what is in flight, and it stays so: it can wait for the next turn
+            # they stay marked as in flight, so nobody sends them: the next turn can settle them
             _logger.exception("Mails %s may have arrived, but are not marked so", mail_ids)
             return
         turn.forget_left_in_flight()
 
     @api.model
     def _forget_server(self):
-        """Have the fields of servers that are read from here read anew."""
+        """Invalidate the fields of ``ir.mail_server`` that are read from this table."""
         servers = self.env["ir.mail_server"]
         servers.invalidate_model(servers._lane_fields, flush=False)
 
@@ -673,7 +675,7 @@ class MailLane(models.Model):
 
     @api.model
     def _end_limits(self, server_ids):
-        """End the pauses of servers for a limit, which is another one now."""
+        """End the pauses of servers that were for a limit: the limit was changed."""
         if server_ids:
             self.env.cr.execute(
                 """
@@ -711,14 +713,14 @@ class MailLane(models.Model):
 
     @api.model
     def _is_stuck(self):
-        """Tell whether a server, or a mail, has been failing for so long that he must see it."""
+        """Tell whether a server or a mail has been failing so long that the user should know."""
         return any(self._stuck())
 
     @api.model
     def _stuck(self):
         """Give what has been failing for :data:`STUCK`, and still is.
 
-        Nobody is told of servers of companies that he does not work in.
+        Servers of companies that the user does not work in are left out.
 
         :return: (ids of servers, ids of mails that were put off one by one)
         """
@@ -801,10 +803,12 @@ class MailLane(models.Model):
 
     @api.model
     def _serve(self, server_id, deadline, busy):
-        """Have the turn at one server, whatever goes wrong there: others wait for this lane too.
+        """Take the turn at one server, and send its mails.
 
-        :param busy: list that gets the id where somebody else has the turn
-        :return: whether a mail is out of the way
+        What goes wrong there is logged, not raised: other servers' mails wait for this lane too.
+
+        :param busy: list to which the id is added where somebody else has the turn
+        :return: whether any mail was settled
         """
         try:
             with self._turn(server_id) as turn:
@@ -828,7 +832,7 @@ class MailLane(models.Model):
     def _work(self, turn):
         """Send mails of a server in its turn.
 
-        :return: whether one is out of the way
+        :return: whether any mail was settled
         """
         mails = self.env["mail.mail"].browse(self._due(turn.server_id))
         if not mails:
@@ -891,7 +895,7 @@ class MailLane(models.Model):
         self.env.cr.execute("SELECT server_id FROM mail_lane WHERE in_flight IS NOT NULL")
         for (server_id,) in self.env.cr.fetchall():
             with self._turn(server_id):
-                pass  # whoever gets it has settled it
+                pass  # taking the turn settles them
         self.env.cr.commit()  # pylint: disable=invalid-commit
 
     # ------------------------------------------------------------
@@ -900,7 +904,7 @@ class MailLane(models.Model):
 
     @api.model
     def _sort(self, deadline=None):
-        """Decide by which server the mails go that have just come; one worker at a time.
+        """Decide the server of each new mail; one worker does so at a time.
 
         :return: whether there were any
         """
@@ -936,7 +940,7 @@ class MailLane(models.Model):
 
     @api.model
     def _sort_some(self, mails):
-        """Decide by which server some mails go; what no server may send fails here.
+        """Decide the server of some mails; those that no server may send fail here.
 
         :return: whether any has been sorted
         """
@@ -963,7 +967,7 @@ class MailLane(models.Model):
 
     @api.model
     def _line_up(self, mails, server_id):
-        """Let mails wait for a server, which may never have had a turn.
+        """Let mails wait for a server; its row is made, if it has none yet.
 
         :return: how many do
         """
@@ -976,18 +980,18 @@ class MailLane(models.Model):
 
     @api.model
     def _lanes(self):
-        """Give the scheduled actions that are lanes, those that were not deleted."""
-        # sudo: whoever sends
+        """Give the lanes, which are scheduled actions; without those deleted or archived."""
+        # sudo: for anybody who sends
         to_id = self.env["ir.model.data"].sudo()._xmlid_to_res_id
         names = (f"mail_company_routing.ir_cron_mail_lane_{n}" for n in range(1, LANES + 1))
         crons = self.env["ir.cron"].sudo().browse(filter(None, map(to_id, names))).exists()
-        return crons.filtered("active")  # one that is not would never run what it is called for
+        return crons.filtered("active")  # others would never run
 
     @api.model
     def _wake(self, at=None):
-        """Call lanes, as soon as this is committed; or one, later.
+        """Trigger all lanes, to run once this is committed; or one lane, at a later time.
 
-        :param at: when
+        :param at: that time; None: at once
         """
         now = fields.Datetime.now()
         if at:
@@ -1004,7 +1008,7 @@ class MailLane(models.Model):
             [crons._ids, at or now, now if at else datetime.min],
         )
         called = {cron_id for (cron_id,) in self.env.cr.fetchall()}
-        # what has called this lane is deleted when it ends, so it has to be called anew
+        # the trigger of this lane is deleted when it ends, so it needs a new one
         called.discard(getattr(_own, "cron_id", None))
         idle = crons.filtered(lambda cron: cron.id not in called)
         if at:
@@ -1030,10 +1034,10 @@ class MailLane(models.Model):
 
     @api.model
     def _call_again(self, tried, busy, *, is_sorted=False):
-        """Call lanes for what this one leaves behind: now, or when its time comes.
+        """Trigger lanes for what this one leaves behind: now, or when its time comes.
 
-        :param busy: ids of those of ``tried`` where somebody else has the turn; it need not be a
-            lane, which would call others when it ends
+        :param busy: ids of those of ``tried`` where somebody else has the turn; if that is no lane,
+            it triggers nothing when it ends
         :param is_sorted: what has no server yet cannot be given one now
         """
         unsorted = bool(self._unsorted())

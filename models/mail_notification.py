@@ -38,7 +38,7 @@ class MailNotification(models.Model):
 
         Any user may make a notification, and name somebody else's mail in it.
         """
-        # sudo: whoever reads the message may know; the mail itself is not his to read
+        # sudo: readers of the message may know this much of a mail that they may not read
         return self.sudo().mail_mail_id.filtered(
             lambda mail: mail.mail_message_id in self.sudo().mail_message_id
         )
@@ -55,12 +55,12 @@ class MailNotification(models.Model):
         reason = reason.strip()
         if reason and reason not in told:
             told = f"{told}:\n{reason}"
-        if self.failure_help:  # it is in the reader's language, what was kept in the author's
+        if self.failure_help:  # in the reader's language; what was kept is in the author's
             told = self.env["mail.failure"]._without_cure(told)
         return "\n".join(filter(None, (told, self.failure_help, self.failure_contact)))
 
     def _notification_format(self):
-        """Say also until when a mail waits, and why, to a colleague."""
+        """Tell internal users also until when a mail waits, and why."""
         rows = super()._notification_format()
         ready = self.filtered(
             lambda notification: (

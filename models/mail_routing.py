@@ -47,9 +47,9 @@ NOWHERE = object()
 
 
 class OwnView:
-    """What one transaction alone sees of the facts, until a part of it is undone.
+    """A view of the facts that one transaction has to itself, until a part of it is rolled back.
 
-    It is a key of the ormcache that nobody else can have.
+    It is a key in the ormcache that no other transaction can have.
     """
 
 
@@ -84,7 +84,7 @@ class MailRouting(models.AbstractModel):
     @api.model
     @tools.ormcache("view")
     def _asks_for_more_than_native(self, view):
-        """Ask the database, past the records' cache: native's own reads stay what they are."""
+        """Ask by SQL: the cache of records, and so native's own queries, stay as they are."""
         with self._reader(view) as reader:
             settings = reader._gather_options()
             if settings["restrict_username"] or not settings["catch_all"]:
@@ -127,7 +127,7 @@ class MailRouting(models.AbstractModel):
         """Give the key under which facts that this transaction may see are kept in the ormcache.
 
         Everybody shares one view, which lasts until the next change is announced: every worker
-        counts those in ``cache_sequence``. Whoever has changed facts and not committed yet has an
+        counts those in ``cache_sequence``. A transaction that has changed facts has an
         :class:`OwnView`, and so has an installation, whose tables nobody else sees yet.
 
         :param kind: ``facts``; or ``activity``, for those that may end native behaviour
@@ -151,7 +151,7 @@ class MailRouting(models.AbstractModel):
             return read(view, *args), False
         try:
             return read(view, *args), True
-        except LockNotAvailable:  # by this transaction, it may be: one that changes the tables
+        except LockNotAvailable:  # maybe by this very transaction, if it alters the tables
             return read(self._own_views(kind)[kind], *args), False
         except (PoolError, psycopg2.OperationalError) as error:
             # nobody else sees what is read by this connection; native needs no second one either
@@ -160,7 +160,7 @@ class MailRouting(models.AbstractModel):
 
     @api.model
     def _forget_facts(self, *kinds):
-        """Have the facts gathered anew: here at once, elsewhere as soon as this is committed.
+        """Have the facts gathered again: here at once, elsewhere once this is committed.
 
         :param kinds: as of :meth:`_view`; none: all
         """

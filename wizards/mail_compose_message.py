@@ -47,7 +47,7 @@ class MailComposeMessage(models.TransientModel):
         return values
 
     def _answer_as_documents(self, values):
-        """Decide Reply-To anew.
+        """Replace native's Reply-To by the decided one.
 
         :param values: of the mails, by document id; changed in place
         """
