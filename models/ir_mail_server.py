@@ -422,7 +422,7 @@ class IrMailServer(models.Model):
             delivery.fault = fault_of(cause, "mail")
         failure = self.env["mail.failure"]._in_authors_language()
         if isinstance(cause, UnsafeHeader):
-            explained = failure._unsafe_header(error, cause)
+            explained = failure._unsafe_header(cause)
         else:
             server = self._server_of_session(smtp_session, mail_server_id)
             explained = failure._refused(error, cause, server)
