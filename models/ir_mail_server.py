@@ -281,15 +281,44 @@ class IrMailServer(models.Model):
             lockstep=bool(delivery and delivery.turn and delivery.turn.lockstep_reason),
         )
 
+    def _register_hook(self):
+        """Have OAuth's logins go through :meth:`_log_in`, whichever addon was loaded first.
+
+        Odoo's modules for OAuth do not call the method that they override.
+        """
+        super()._register_hook()
+        login = type(self)._smtp_login
+        if login is IrMailServer._smtp_login:
+            return  # nobody comes before
+
+        def _smtp_login(self, connection, smtp_user, smtp_password):
+            if self.smtp_authentication in OAUTH_KINDS and self.env["mail.routing"]._is_active():
+                self._log_in(login.__get__(self), connection, smtp_user, smtp_password)
+            else:
+                login(self, connection, smtp_user, smtp_password)
+
+        self._patch_method("_smtp_login", _smtp_login)
+
+    def _unregister_hook(self):
+        super()._unregister_hook()
+        patched = vars(type(self)).get("_smtp_login")
+        if patched and patched.__module__ == __name__:
+            del type(self)._smtp_login
+
     def _smtp_login(self, connection, smtp_user, smtp_password):
-        """Log in; a lane waits no longer for this than for other answers."""
+        self._log_in(super()._smtp_login, connection, smtp_user, smtp_password)
+
+    def _log_in(self, login, connection, smtp_user, smtp_password):
+        """Log in; a lane waits no longer for this than for other answers.
+
+        :param login: the method of native's, or of a module, that has the connection log in
+        """
         delivery = Delivery.of(self.env)
         with delivery.logging_in(connection) if delivery else nullcontext():
-            self._smtp_login_safely(connection, smtp_user, smtp_password)
+            self._log_in_safely(login, connection, smtp_user, smtp_password)
 
-    def _smtp_login_safely(self, connection, smtp_user, smtp_password):
+    def _log_in_safely(self, login, connection, smtp_user, smtp_password):
         """Log in with characters of any script; no text repeats what was sent."""
-        login = super()._smtp_login
         smtp = getattr(connection, "__obj__", connection)
         if isinstance(smtp, smtplib.SMTP):  # a test's is none
             Replies.of(smtp)
@@ -393,7 +422,7 @@ class IrMailServer(models.Model):
             delivery.fault = fault_of(cause, "mail")
         failure = self.env["mail.failure"]._in_authors_language()
         if isinstance(cause, UnsafeHeader):
-            explained = failure._unsafe_header(error, cause)
+            explained = failure._unsafe_header(cause)
         else:
             server = self._server_of_session(smtp_session, mail_server_id)
             explained = failure._refused(error, cause, server)

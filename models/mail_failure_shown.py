@@ -77,6 +77,23 @@ class MailMail(models.Model):
         help="No server may send this mail: what helps is a setting of a company",
     )
 
+    failure_text = fields.Text(
+        string="Why It Failed",
+        compute="_compute_failure_text",
+        help="The words of the server, and what helps, in your language",
+    )
+
+    @api.depends("failure_reason", "failure_help")
+    @api.depends_context("lang", "uid")
+    def _compute_failure_text(self):
+        self.failure_text = False
+        if not self.check_access_rights("read", raise_exception=False):
+            return
+        for mail in self:
+            mail.failure_text = self.env["mail.failure"]._told(
+                mail.failure_reason, mail.failure_help
+            )
+
     @api.depends("state", "failure_reason")
     @api.depends_context("uid")
     def _compute_lacks_server(self):

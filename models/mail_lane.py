@@ -493,7 +493,7 @@ class MailLane(models.Model):
         # as superuser, for anybody who sends
         lanes = self.sudo()
         try:
-            # with a time-out: this thread itself may hold a lock on the row, and would wait for ever
+            # with a time-out: this very thread may hold a lock on the row, and would wait for ever
             cr = self._own_cursor(2) if self._commits() else self.env.cr
         except (PoolError, psycopg2.OperationalError) as error:
             _logger.warning("Mails wait, as there is no connection for a turn: %s", error)

@@ -94,6 +94,11 @@ class MailSent(models.Model):
     )
     failure_reason = fields.Text(readonly=True)
     failure_help = fields.Text(string="What Helps", compute="_compute_failure_help")
+    failure_text = fields.Text(
+        string="Why It Failed",
+        compute="_compute_failure_text",
+        help="The words of the server, and what helps",
+    )
 
     def init(self):
         tools.drop_view_if_exists(self.env.cr, self._table)
@@ -211,6 +216,17 @@ class MailSent(models.Model):
         )
         for mail, cure in zip(failed, cures, strict=True):
             mail.failure_help = cure
+
+    @api.depends("failure_reason", "failure_help")
+    @api.depends_context("lang", "uid")
+    def _compute_failure_text(self):
+        self.failure_text = False
+        if not self.check_access_rights("read", raise_exception=False):
+            return
+        for mail in self:
+            mail.failure_text = self.env["mail.failure"]._told(
+                mail.failure_reason, mail.failure_help
+            )
 
     def _failed_mails(self):
         mails = self.mail_id.exists().filtered(lambda mail: mail.state == "exception")

@@ -138,18 +138,9 @@ class MailRouteExplain(models.TransientModel):
             message = wizard.mail_id.mail_message_id or wizard.message_id
             sent = self.env["mail.sent"].search([("message_id", "in", message.ids)], limit=80)
             wizard.sent_ids = sent
-            failed = sent.filtered("failure_reason")
-            words = [text for one in failed for text in self._words_of(one)]
             # several recipients fail for one reason
-            wizard.sent_failure = "\n".join(dict.fromkeys(filter(None, words))) or False
-
-    @api.model
-    def _words_of(self, sent):
-        """Give why a mail failed, and what helps in the reader's language."""
-        reason = sent.failure_reason
-        if sent.failure_help:
-            reason = self.env["mail.failure"]._without_cure(reason)
-        return reason, sent.failure_help
+            words = dict.fromkeys(filter(None, sent.mapped("failure_text")))
+            wizard.sent_failure = "\n".join(words) or False
 
     @api.model
     def _sentence_of_lockstep(self, server):
