@@ -101,7 +101,7 @@ class MailMail(models.Model):
             [("state", "=", "exception"), ("sent_server_id", "in", servers.ids)]
         ).filtered("is_sender_refused")
         if not refused:
-            return done(_("None of these mails failed for its sender any more."), "info")
+            return done(_("None of these mails is refused for its sender any more."), "info")
         servers.sender_policy = "login"
         refused._put_in_queue()
         message = _(
