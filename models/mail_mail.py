@@ -176,8 +176,8 @@ class MailMail(models.Model):
     def _send_after_commit(self):
         """Send these mails once this transaction is committed, all of them together.
 
-        Odoo repeats a request after a conflict. A mail that the request has written would be
-        written again, and the first one would have left. Native does so for notifications.
+        Odoo repeats a request after a conflict: it would write the mail again, after the first one
+        has left. Native sends notifications after the commit as well.
         """
         postcommit = self.env.cr.postcommit
         mail_ids = postcommit.data.get(AFTER_COMMIT)
@@ -728,7 +728,7 @@ def _send_at_once(registry, context, mail_ids):
     """Send mails in a transaction of their own; what cannot be sent waits in the queue.
 
     :param registry: of their database
-    :param context: of whoever wrote them
+    :param context: of the user who wrote them
     :param mail_ids: of those that are still there
     """
     try:
@@ -736,7 +736,7 @@ def _send_at_once(registry, context, mail_ids):
             env = api.Environment(cr, SUPERUSER_ID, context)
             env["mail.mail"].browse(mail_ids).exists().send()
     except Exception:
-        # what was to be done is done and committed: its caller is not to be told that it failed
+        # the caller's work is committed: an error here must not make it look failed
         _logger.exception("Mails wait in the queue: %s", mail_ids)
 
 

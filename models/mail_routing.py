@@ -144,7 +144,7 @@ class MailRouting(models.AbstractModel):
 
         :param kind: as of :meth:`_view`
         :param read: method that takes a view, and the other arguments
-        :return: (what it gives, whether others see the same)
+        :return: (what ``read`` gives, whether all transactions share it)
         """
         view = self._view(kind)
         if isinstance(view, OwnView):
@@ -154,7 +154,7 @@ class MailRouting(models.AbstractModel):
         except LockNotAvailable:  # maybe by this very transaction, if it alters the tables
             return read(self._own_views(kind)[kind], *args), False
         except (PoolError, psycopg2.OperationalError) as error:
-            # nobody else sees what is read by this connection; native needs no second one either
+            # read by this connection instead, for this transaction alone
             _logger.warning("There is no connection to read the settings by: %s", error)
             return read(OwnView(), *args), False
 
