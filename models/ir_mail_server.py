@@ -282,14 +282,14 @@ class IrMailServer(models.Model):
         )
 
     def _register_hook(self):
-        """Have OAuth's logins go through :meth:`_log_in`, whichever addon was loaded first.
+        """Have logins by OAuth go through :meth:`_log_in`, whichever module was loaded first.
 
-        Odoo's modules for OAuth do not call the method that they override.
+        Odoo's modules for OAuth do not call super.
         """
         super()._register_hook()
         login = type(self)._smtp_login
         if login is IrMailServer._smtp_login:
-            return  # nobody comes before
+            return  # ours is called first
 
         def _smtp_login(self, connection, smtp_user, smtp_password):
             if self.smtp_authentication in OAUTH_KINDS and self.env["mail.routing"]._is_active():

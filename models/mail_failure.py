@@ -296,7 +296,7 @@ class MailFailure(models.AbstractModel):
         """Give why a mail failed, and what helps, in the reader's language.
 
         :param reason: as it was kept
-        :param cure: of :meth:`_cures_of`, which stands in place of the one that was kept
+        :param cure: of :meth:`_cures_of`; it replaces the one that was kept
         """
         reason = self._without_cure(reason or "") if cure else reason
         return "\n".join(filter(None, (self._retold(reason), cure))) or False

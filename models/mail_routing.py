@@ -147,7 +147,7 @@ class MailRouting(models.AbstractModel):
 
         :param kind: as of :meth:`_view`
         :param read: method that takes a view, and the other arguments
-        :return: (what it gives, whether others see the same)
+        :return: (what ``read`` gives, whether all transactions share it)
         """
         view = self._view(kind)
         if isinstance(view, OwnView):

@@ -90,7 +90,7 @@ class MailUnprocessed(models.Model):
     res_model = fields.Char(
         related="fetchmail_server_id.object_id.model",
         string="New Record Of",
-        help="What its mailbox creates records of by now; Retry goes by this",
+        help="The kind of record that its mailbox creates now; Retry uses it",
     )
     can_become_lead = fields.Boolean(compute="_compute_can_become_lead")
     raw = fields.Binary(string="Original Message", attachment=True, readonly=True)

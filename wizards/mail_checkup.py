@@ -483,7 +483,8 @@ class MailCheckup(models.TransientModel):
                     yield Finding(
                         _(
                             "The %(alias)s of %(domain)s, %(address)s, is also the login of a mail"
-                            " server: real mail to it would be taken for what it is not.",
+                            " server: Odoo would take real mail to it for delivery reports or"
+                            " answers. Choose another alias.",
                             alias=alias,
                             domain=domain.unicode_name,
                             address=address,
