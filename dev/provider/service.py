@@ -15,12 +15,12 @@ SMTP is served by aiosmtpd, IMAP by pymap. Nothing here imports Odoo.
 from __future__ import annotations
 
 import asyncio
-import functools
+import contextlib
 import itertools
 import re
 import ssl
 import threading
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from email.message import Message
 from typing import Any
 
@@ -104,7 +104,7 @@ class Provider:
         self._mailboxes: dict[str, list[bytes]] = {}
         self._faults: list[Fault] = []
         self._numbers = itertools.count(1)
-        self._open: set[SmtpSession] = set()
+        self.open: set[SmtpSession] = set()
         self._with_imap = imap
         self._imap: Any = None
         self._pop3 = Pop3(self) if pop3 else None
@@ -247,7 +247,7 @@ class Provider:
             self.faults: list[tuple[int, str, str]] = []
             self.logins = 0
             self.sessions = 0
-            self.most_at_once = len(self._open)
+            self.most_at_once = len(self.open)
 
     def wait_for(
         self, condition: int | Callable[[Provider], bool], timeout: float = 10.0
@@ -317,7 +317,9 @@ class Provider:
         :param after: how many occurrences to let pass before.
         :raises ValueError: unknown phase or action.
         """
-        self.note(self._faults, Fault(phase, action, times, after))
+        fault = Fault(phase, action, times, after)
+        with self._changed:
+            self._faults.append(fault)
 
     def heal(self) -> None:
         """Forget the faults that are still to come."""
@@ -326,45 +328,34 @@ class Provider:
 
     # -- for its sessions ---------------------------------------------------------------------
 
-    def note(self, records: list, record: object) -> None:
-        """Add to a list of what was seen, and wake who waits for it."""
+    @contextlib.contextmanager
+    def changing(self) -> Iterator[None]:
+        """Hold the lock, and wake who waits for what is recorded meanwhile."""
         with self._changed:
-            records.append(record)
+            yield
             self._changed.notify_all()
 
     def opened(self, session: SmtpSession) -> int:
         """Count an SMTP connection and return its number."""
-        with self._changed:
+        with self.changing():
             self.sessions += 1
-            self._open.add(session)
-            self.most_at_once = max(self.most_at_once, len(self._open))
-            self._changed.notify_all()
+            self.open.add(session)
+            self.most_at_once = max(self.most_at_once, len(self.open))
             return next(self._numbers)
-
-    def closed(self, session: SmtpSession) -> None:
-        """Know that an SMTP connection is over."""
-        with self._changed:
-            self._open.discard(session)
-            self._changed.notify_all()
-
-    def count_login(self) -> None:
-        """Count an SMTP authentication."""
-        with self._changed:
-            self.logins += 1
-            self._changed.notify_all()
 
     def fault(self, session: int, phase: str) -> str | None:
         """Count an occurrence of the phase; return what it shall suffer."""
-        with self._changed:
+        with self.changing():
             fault = next((f for f in self._faults if f.phase == phase and f.strikes()), None)
             if fault is None:
                 return None
-            self.note(self.faults, (session, phase, fault.action))
+            self.faults.append((session, phase, fault.action))
             return fault.action
 
     def refuse(self, refusal: Refusal) -> str:
         """Record a refusal and return its reply."""
-        self.note(self.refusals, refusal)
+        with self.changing():
+            self.refusals.append(refusal)
         return refusal.reply
 
     async def accept(self, mail: Mail) -> None:
@@ -373,12 +364,14 @@ class Provider:
             mailboxes = dict.fromkeys(filter(None, map(self._mailbox_for, mail.rcpt_tos)))
             for mailbox in mailboxes:
                 await self._put(mailbox, self.trace + _with_return_path(mail))
-        self.note(self.mails, mail)
+        with self.changing():
+            self.mails.append(mail)
 
     async def _put(self, mailbox: str, data: bytes) -> None:
         if self._imap:
             await self._imap.append(mailbox, data)
-        self.note(self._mailboxes[mailbox], data)
+        with self.changing():
+            self._mailboxes[mailbox].append(data)
 
     # -- in the event loop's thread -----------------------------------------------------------
 
@@ -392,8 +385,8 @@ class Provider:
         context = None if self.tls == "none" else server_context()
         implicit = context if self.tls == "ssl" else None
         starttls = context if self.tls == "starttls" else None
-        self._servers: dict[str, asyncio.Server] = {}
-        self._servers["smtp_port"] = await asyncio.get_running_loop().create_server(
+        servers = self._servers = {}
+        servers["smtp_port"] = await asyncio.get_running_loop().create_server(
             lambda: SmtpSession(self, starttls), HOST, self.smtp_port, ssl=implicit
         )
         if self._with_imap:
@@ -405,14 +398,10 @@ class Provider:
             for mailbox, mails in self._mailboxes.items():
                 for data in mails:
                     await self._imap.append(mailbox, data)
-            serve = functools.partial(_serve_stream, self._imap.serve)
-            self._servers["imap_port"] = await asyncio.start_server(
-                serve, HOST, self.imap_port, ssl=implicit
-            )
+            servers["imap_port"] = await _listen(self._imap.serve, self.imap_port, implicit)
         if self._pop3:
-            serve = functools.partial(_serve_stream, self._pop3.serve)
-            self._servers["pop3_port"] = await asyncio.start_server(serve, HOST, self.pop3_port)
-        for name, server in self._servers.items():
+            servers["pop3_port"] = await _listen(self._pop3.serve, self.pop3_port)
+        for name, server in servers.items():
             setattr(self, name, server.sockets[0].getsockname()[1])
 
     async def _close(self) -> None:
@@ -422,7 +411,7 @@ class Provider:
             for listening in server.sockets:
                 loop.remove_reader(listening.fileno())
         await _some_steps()  # until a connection accepted a moment ago is a session
-        for session in list(self._open):
+        for session in list(self.open):
             session.transport.abort()
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
@@ -438,16 +427,20 @@ async def _some_steps() -> None:
         await asyncio.sleep(0)
 
 
-async def _serve_stream(
+async def _listen(
     serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]],
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-) -> None:
-    """Serve a connection to its end, or to the provider's."""
-    try:
-        await serve(reader, writer)
-    except asyncio.CancelledError:
-        writer.transport.abort()
+    port: int,
+    context: ssl.SSLContext | None = None,
+) -> asyncio.Server:
+    """Serve each connection to its end, or to the provider's."""
+
+    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await serve(reader, writer)
+        except asyncio.CancelledError:
+            writer.transport.abort()
+
+    return await asyncio.start_server(serve_one, HOST, port, ssl=context)
 
 
 def _report_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -71,7 +71,8 @@ class SmtpSession(SMTP):
         super().connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
-        self.provider.closed(self)
+        with self.provider.changing():
+            self.provider.open.discard(self)
         super().connection_lost(error)
 
     async def _handle_client(self) -> None:
@@ -85,7 +86,8 @@ class SmtpSession(SMTP):
 
     async def _step(self, verb: str, method: Callable[..., Any], arg: str | None) -> None:
         """Run one command, with the delay and the faults ordered for it."""
-        self.provider.note(self.provider.commands, (self.number, verb))
+        with self.provider.changing():
+            self.provider.commands.append((self.number, verb))
         if verb == "BDAT":  # its content follows whatever the answer is (RFC 3030 2)
             size, _space, last = (arg or "").partition(" ")
             self.chunk = await self._reader.readexactly(int(size))
@@ -151,7 +153,8 @@ class SmtpSession(SMTP):
         if self.account is None:
             reply = self.provider.refuse(Refusal("auth", REPLIES["535"], login))
             return AuthResult(success=False, handled=False, message=reply)
-        self.provider.count_login()
+        with self.provider.changing():
+            self.provider.logins += 1
         return AuthResult(success=True, auth_data=credentials)
 
 

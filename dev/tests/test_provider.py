@@ -2,6 +2,7 @@
 """The provider refuses, delivers and breaks as it says: seen by smtplib, imaplib and poplib."""
 
 import contextlib
+import functools
 import imaplib
 import poplib
 import smtplib
@@ -58,12 +59,10 @@ def send(provider, login=LOGIN, mail_from=None, to=OUTSIDE, message=None):
 def connected(provider, timeout=10.0, context=None):
     """A client; closed without QUIT if the server went away."""
     context = context or provider.client_context()
+    opened = smtplib.SMTP
     if provider.tls == "ssl":
-        client = smtplib.SMTP_SSL(
-            HOST, provider.smtp_port, "localhost", timeout=timeout, context=context
-        )
-    else:
-        client = smtplib.SMTP(HOST, provider.smtp_port, "localhost", timeout=timeout)
+        opened = functools.partial(smtplib.SMTP_SSL, context=context)
+    client = opened(HOST, provider.smtp_port, "localhost", timeout=timeout)
     with contextlib.closing(client):
         if provider.tls == "starttls":
             client.starttls(context=context)
@@ -125,7 +124,7 @@ def test_who_may_send_as_whom(serve, names, mail_from, header_from, passes):
 
 
 def test_a_session_goes_on_after_a_refusal(serve):
-    provider = serve(Rule("own", "mail", "550 {login} is not {mail_from}"))
+    provider = serve(Rule("mail", "550 {login} is not {mail_from}"))
     with logged_in(provider) as client:
         assert client.mail("boss@a.com") == (550, b"sales@a.com is not boss@a.com")
         client.send_message(written(), LOGIN, [OUTSIDE])
@@ -133,16 +132,6 @@ def test_a_session_goes_on_after_a_refusal(serve):
 
 
 # -- logins ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("mechanism", ["PLAIN", "LOGIN"])
-def test_auth(provider, mechanism):
-    with connected(provider) as client:
-        client.ehlo()
-        client.user, client.password = LOGIN, PASSWORD
-        method = client.auth_plain if mechanism == "PLAIN" else client.auth_login
-        assert client.auth(mechanism, method)[0] == 235
-    assert provider.logins == 1
 
 
 @pytest.mark.parametrize("login, password", [(LOGIN, "wrong"), ("nobody@a.com", PASSWORD)])
@@ -217,20 +206,6 @@ def test_an_alias_delivers_to_its_account_and_deliver_changes_nothing(provider):
 
 
 # -- what is recorded -----------------------------------------------------------------------------
-
-
-def test_chinese_names_and_texts_pass_and_chinese_addresses_do_not(provider):
-    message = written('"李雷, 销售" <sales@a.com>')
-    message["Reply-To"] = "王芳 <reply@a.com>"
-    message.set_content("您好，附上报价。\n" * 50, cte="8bit")
-    send(provider, message=message)
-    (sent,) = provider.mails
-    assert (sent.from_name, sent.header_from) == ("李雷, 销售", LOGIN)
-    assert sent.reply_to == "reply@a.com"
-    assert "附上报价".encode() in sent.data
-    message["To"] = "买家@例子.com"
-    with logged_in(provider) as client, pytest.raises(smtplib.SMTPNotSupportedError):
-        client.send_message(message, LOGIN)
 
 
 def test_what_is_counted_and_cleared(serve):
@@ -347,17 +322,9 @@ def imap(provider, login=CUSTOMER, password="kim-secret"):
 
 
 def fetch_unseen(client):
-    """What Odoo's fetchmail does: read each unseen mail, then mark it seen."""
-    mails = []
     client.select()
-    _ok, data = client.search(None, "(UNSEEN)")
-    for number in data[0].split():
-        _ok, parts = client.fetch(number, "(RFC822)")
-        client.store(number, "-FLAGS", "\\Seen")
-        mails.append(parts[0][1])
-        client.store(number, "+FLAGS", "\\Seen")
-    client.close()
-    return mails
+    numbers = client.search(None, "(UNSEEN)")[1][0].split()
+    return [client.fetch(number, "(RFC822)")[1][0][1] for number in numbers]
 
 
 @pytest.mark.parametrize("tls", ["none", "ssl"])
@@ -370,19 +337,6 @@ def test_a_mail_is_fetched_once_and_the_next_one_in_the_next_session(serve, tls)
         assert fetch_unseen(client) == []
         provider.deliver(CUSTOMER, SECOND)
         assert fetch_unseen(client) == [SECOND]
-
-
-def test_a_mail_left_unseen_is_unseen_in_the_next_session(serve):
-    provider = serve(imap=True)
-    with imap(provider) as client:
-        assert client.select() == ("OK", [b"0"])
-        provider.deliver(CUSTOMER, SECOND)
-        client.noop()
-        client.fetch(b"1", "(RFC822)")
-        client.store(b"1", "-FLAGS", "\\Seen")
-    with imap(provider) as client:
-        client.select()
-        assert client.search(None, "(UNSEEN)") == ("OK", [b"1"])
 
 
 @pytest.mark.parametrize(
