@@ -2,18 +2,10 @@
 """A real mail server on loopback: Postfix sends and receives, Dovecot keeps the mailboxes.
 
 What ``dev.provider`` plays, this one does with Debian's programs: their refusals, their delivery
-reports, their IMAP and POP3. It has its own configuration, ports, queue and mailboxes in a
-temporary folder, and uses nothing of the system's mail configuration::
-
-    accounts = {"sales@a.com": "secret", "sales@b.com": "secret", "buyer@example.net": "secret"}
-    with MailServer(accounts, {"a.com": "sales@a.com", "b.com": None}) as server:
-        server.send_from("buyer@example.net", "buyer@example.net", "sales@b.com", message)
-        server.wait_for("sales@b.com", 1)
-        print(server.log())
-
-It needs root, because Postfix's master and Dovecot do; as root it installs Debian's packages if
-they are missing. No mail can leave the machine: Postfix has no SMTP client and asks no DNS here.
-Its configuration is in ``templates``.
+reports, their IMAP and POP3. Configuration (from ``templates``), ports, queue and mailboxes are
+its own, in a temporary folder; nothing of the system's mail configuration is used. It needs root,
+because Postfix's master and Dovecot do; as root it installs Debian's packages if they are missing.
+No mail can leave the machine: Postfix has no SMTP client and asks no DNS here.
 """
 
 from __future__ import annotations
@@ -23,7 +15,6 @@ import contextlib
 import itertools
 import mailbox
 import os
-import pwd
 import random
 import re
 import shutil
@@ -52,40 +43,10 @@ _TEMPLATES = Path(__file__).with_name("templates")
 # invoke-rc.d and deb-systemd-invoke ask it whether a package may start its service
 _POLICY = Path("/usr/sbin/policy-rc.d")
 
-#: Postfix's own name. RFC 2606, section 2 keeps .example for nobody.
-HOSTNAME = "mail.example"
-
-#: The customers' domain. Their accounts have mailboxes here as well, but any address there is
-#: accepted first; for one that does not exist Postfix sends a delivery report (RFC 3464) to the
-#: envelope sender.
-OUTSIDE = "example.net"
-
 _NUMBER = re.compile(r"\d+")
 _START_SECONDS = 30
 _POLL_SECONDS = 0.02
-# The files of the mailboxes belong to a user that every Debian has (base-passwd)
-_MAILBOX_USER = "mail"
-_PORTS = (
-    "submission_port",
-    "smtps_port",
-    "imap_port",
-    "imaps_port",
-    "pop3_port",
-    "pop3s_port",
-)
-
-# What post-install(1) makes: owner, group, mode, folders of the queue
-_QUEUE_FOLDERS = (
-    ("postfix", "root", 0o700, "active bounce corrupt defer deferred flush hold incoming"),
-    ("postfix", "root", 0o700, "private saved trace"),
-    ("postfix", "postdrop", 0o1730, "maildrop"),
-    ("postfix", "postdrop", 0o2710, "public"),
-    ("root", "root", 0o755, "pid"),
-)
-
-# The two whose settings differ: https://doc.dovecot.org/2.3/ and
-# https://doc.dovecot.org/2.4/installation/upgrade/2.3-to-2.4.html
-_DOVECOTS = ("2.3", "2.4")
+_PORTS = ["submission_port", "smtps_port", "imap_port", "imaps_port", "pop3_port", "pop3s_port"]
 
 
 class NoMailServer(NotHere):
@@ -97,7 +58,9 @@ class MailServer:
 
     :param accounts: password by login, which is the address too. Every account has a mailbox.
     :param domains: the hosted domains, each with the account that catches what nobody else there
-        gets, or None: mail to an unknown address is then refused at RCPT TO, with 550.
+        gets, or None: mail to an unknown address is then refused at RCPT TO, with 550. At
+        example.net, where the customers are, any address is accepted first; for one that does
+        not exist Postfix sends a delivery report (RFC 3464) to the envelope sender.
     :param sender_logins: by address, the logins that may send as it (``smtpd_sender_login_maps``;
         ``@a.com`` stands for all other addresses of a.com). An account that is not named here
         may send as itself. Nobody may send as an address that is in neither. Postfix lets every
@@ -141,21 +104,19 @@ class MailServer:
         # Not in $TMPDIR, which may be closed to the users that the servers run as; and a
         # socket's path has 107 characters at most
         self.folder = folder = Path(tempfile.mkdtemp(prefix="mailserver-", dir="/tmp"))
-        folder.chmod(0o755)
         self._supervisor = subprocess.Popen(
             ["/bin/sh", str(_TEMPLATES / "supervisor.sh"), str(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             cwd="/",
-            env={"LC_ALL": "C", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
-            | {name: os.environ[name] for name in ("TZ",) if name in os.environ},
             start_new_session=True,
             text=True,
         )
         try:
             for name, port in zip(_PORTS, _free_ports(len(_PORTS)), strict=True):
                 setattr(self, name, port)
+            subprocess.run(["/bin/sh", str(_TEMPLATES / "folders.sh"), str(folder)], check=True)
             self._configure(folder)
             # Dovecot first: smtpd asks it for the SASL mechanisms as soon as a client greets
             self._run(f"dovecot -F -c {folder}/dovecot/conf", self.imap_port)
@@ -200,13 +161,9 @@ class MailServer:
 
         They are as IMAP gives them out: with CRLF, and Dovecot's Return-Path and Delivered-To.
         One that somebody reads for the first time at this moment may be missing.
-
-        :raises KeyError: no such account.
         """
-        if address not in self.accounts:
-            raise KeyError(address)
-        path = self._home() / "mailboxes" / address / "Maildir"
-        if not path.exists():
+        path = self.folder / "mailboxes" / address / "Maildir"
+        if not ((path / "cur").exists() and (path / "new").exists()):
             return []  # nothing came yet
         maildir = mailbox.Maildir(path, create=False)
         # Dovecot calls them <second>.M<microsecond>P<...>
@@ -220,14 +177,13 @@ class MailServer:
         go on showing them, and then answers RETR with "-ERR Message 1 expunged.", at which Odoo
         gives the whole mailbox up.
         """
-        conf = self._home() / "dovecot" / "conf"
-        expunge = ["doveadm", "-c", str(conf), "expunge", "-A", "mailbox", "INBOX", "all"]
-        subprocess.run(expunge, check=True)
+        conf = self.folder / "dovecot" / "conf"
+        expunge = ("expunge", "-A", "mailbox", "INBOX", "all")
+        subprocess.run(["doveadm", "-c", str(conf), *expunge], check=True)
 
     def wait_for(self, address: str, n: int, timeout: float = 10.0) -> list[bytes]:
         """Wait until at least ``n`` mails lie in the account's INBOX and return them all.
 
-        :raises KeyError: no such account.
         :raises TimeoutError: not within ``timeout`` seconds; tells what the servers did instead.
         """
 
@@ -250,7 +206,7 @@ class MailServer:
             return not any(
                 files
                 for name in names
-                for _path, _folders, files in os.walk(self._home() / "queue" / name)
+                for _path, _folders, files in os.walk(self.folder / "queue" / name)
             )
 
         self._wait(empty, timeout, "mails are in Postfix's queue")
@@ -264,8 +220,7 @@ class MailServer:
     ) -> dict[str, tuple[int, bytes]]:
         """Submit a mail as the account ``login``, on the submission port with STARTTLS.
 
-        :return: the recipients that were refused with their replies, as
-            :meth:`smtplib.SMTP.sendmail` does.
+        :return: see :func:`dev.provider.submit`.
         :raises KeyError: no such account.
         :raises smtplib.SMTPException: what Postfix refuses.
         """
@@ -276,7 +231,7 @@ class MailServer:
 
     def mark(self) -> int:
         """Return the log's present end, for :meth:`log`."""
-        return (self._home() / "log").stat().st_size
+        return (self.folder / "log").stat().st_size
 
     def log(self, since: int = 0) -> str:
         """Return what Postfix and Dovecot logged since the mark, in one text, in order of time.
@@ -285,7 +240,7 @@ class MailServer:
         ``<time> dovecot/<program>: ...``. They write a moment after they answer the client; use
         :meth:`wait_for_log` for a line that must come.
         """
-        return (self._home() / "log").read_bytes()[since:].decode(errors="replace")
+        return (self.folder / "log").read_bytes()[since:].decode(errors="replace")
 
     def wait_for_log(self, pattern: str, since: int = 0, timeout: float = 10.0) -> None:
         """Wait for a line in the log in which the regular expression ``pattern`` is found.
@@ -294,11 +249,6 @@ class MailServer:
         """
         missing = f"nothing in the log matches {pattern}"
         self._wait(lambda: re.search(pattern, self.log(since)), timeout, missing)
-
-    def _home(self) -> Path:
-        if self.folder is None:
-            raise RuntimeError("the mail server is not started")
-        return self.folder
 
     def _wait(self, what: Callable[[], Any], timeout: float, missing: str) -> Any:
         """Ask again and again for something true, and return it.
@@ -316,57 +266,35 @@ class MailServer:
     # -- configuration ------------------------------------------------------------------------
 
     def _configure(self, folder: Path) -> None:
-        """Write both configurations and make the folders as their programs want them."""
-        owner = pwd.getpwnam(_MAILBOX_USER)
-        log = folder / "log"
-        log.touch()
+        """Write both configurations."""
         shown, _trusted = write_certificates(folder)
-        values = {
-            **{name: getattr(self, name) for name in _PORTS},
+        values = {name: getattr(self, name) for name in _PORTS} | {
             "folder": folder,
-            "log": log,
             "host": HOST,
-            "hostname": HOSTNAME,
             "certificate": shown,
             "domains": " ".join(self.domains),
-            "outside": OUTSIDE,
-            "uid": owner.pw_uid,
         }
 
         def filled_in(name: str) -> str:
             return Template((_TEMPLATES / name).read_text()).substitute(values)
 
-        _make_folder(folder / "postfix")
-        _make_folder(folder / "postfix-data", "postfix", "postfix", 0o700)
-        _make_folder(folder / "queue")
-        for user, group, mode, names in _QUEUE_FOLDERS:
-            for name in names.split():
-                _make_folder(folder / "queue" / name, user, group, mode)
         files = {name: filled_in(name) for name in ("main.cf", "master.cf")}
         for name, table in self._tables().items():
             files[name] = "".join(f"{key} {value}\n" for key, value in table.items())
         for name, text in files.items():
             path = folder / "postfix" / name
             path.write_text(text)
-            # Postfix waits until its files are some seconds old, in case somebody is still
-            # writing them
+            # Postfix waits until its files are some seconds old: somebody may still be writing
             os.utime(path, (0, 0))
 
-        _make_folder(folder / "dovecot")
-        _make_folder(folder / "mailboxes", _MAILBOX_USER, _MAILBOX_USER, 0o700)
         conf = filled_in(f"dovecot-{_dovecot_version()}.conf") + filled_in("dovecot.conf")
         (folder / "dovecot" / "conf").write_text(conf)
-        users = folder / "dovecot" / "users"
-        users.touch(mode=0o640)
-        shutil.chown(users, "root", "dovecot")
-        with users.open("w") as file:
+        with (folder / "dovecot" / "users").open("w") as users:
             for login, password in self.accounts.items():
                 # In base64, as a colon ends a field: https://doc.dovecot.org/2.3/ (Passwd-file)
                 secret = base64.b64encode(password.encode()).decode()
                 home = folder / "mailboxes" / login
-                file.write(
-                    f"{login}:{{PLAIN.b64}}{secret}:{owner.pw_uid}:{owner.pw_gid}::{home}::\n"
-                )
+                users.write(f"{login}:{{PLAIN.b64}}{secret}:mail:mail::{home}::\n")
 
     def _tables(self) -> dict[str, Mapping[str, str]]:
         """Return Postfix's tables by name: what they map to what."""
@@ -409,34 +337,32 @@ def install() -> None:
 
 @contextlib.contextmanager
 def _no_services() -> Iterator[None]:
-    """Forbid packages to start services (README.policy-rc.d of Debian's init-system-helpers); the
-    machine's own policy comes back afterwards."""
+    """Forbid packages to start services (README.policy-rc.d of Debian's init-system-helpers), on a
+    machine that has no policy of its own."""
     if shutil.which("debconf-set-selections"):
         choice = b"postfix postfix/main_mailer_type select No configuration\n"
         subprocess.run(["debconf-set-selections"], input=choice, check=False)
     ours = "#!/bin/sh\n# By dev/mailserver, while it installs packages\nexit 101\n"
-    own = _POLICY.with_name("policy-rc.d.before-mailserver")
-    # A run that was killed may have left ours, and the machine's beside it
+    # A run that was killed may have left ours
     if _POLICY.exists() and _POLICY.read_text(errors="replace") != ours:
-        _POLICY.rename(own)
+        yield
+        return
     try:
         _POLICY.write_text(ours)
         _POLICY.chmod(0o755)
         yield
     finally:
-        if own.exists():
-            own.replace(_POLICY)
-        else:
-            _POLICY.unlink(missing_ok=True)
+        _POLICY.unlink()
 
 
 def _dovecot_version() -> str:
     """Return Dovecot's version, such as 2.3. Raises NoMailServer for one that is not known here."""
-    text = subprocess.check_output(["/usr/sbin/dovecot", "--version"], text=True).strip()
-    for version in _DOVECOTS:
-        if re.match(rf"{version}\b", text):
-            return version
-    raise NoMailServer(f"Dovecot {text} is installed; this works with {' and '.join(_DOVECOTS)}.")
+    text = subprocess.check_output(["/usr/sbin/dovecot", "--version"], text=True)
+    version = ".".join(_NUMBER.findall(text)[:2])
+    # Settings differ: https://doc.dovecot.org/2.4/installation/upgrade/2.3-to-2.4.html
+    if not (_TEMPLATES / f"dovecot-{version}.conf").exists():
+        raise NoMailServer(f"Dovecot {version} is installed; this works with 2.3 and 2.4.")
+    return version
 
 
 # --- helpers -------------------------------------------------------------------------------
@@ -454,9 +380,3 @@ def _is_free(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_server((HOST, port)):
         return True
     return False
-
-
-def _make_folder(path: Path, user: str = "root", group: str = "root", mode: int = 0o755) -> None:
-    path.mkdir()
-    shutil.chown(path, user, group)
-    path.chmod(mode)

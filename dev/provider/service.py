@@ -2,14 +2,8 @@
 """A mail provider on loopback: SMTP, IMAP and POP3 on real sockets, with a real provider's rules.
 
 The tests, the demo and the benchmarks send through it what they would send to Tencent or to
-Office 365, and it refuses what those refuse, in the same phase and with the same words::
-
-    with Provider({'sales@a.com': 'secret'}, rule='tencent') as provider:
-        # an SMTP client logs in on provider.smtp_host, provider.smtp_port ...
-        provider.wait_for(1)
-        assert provider.mails[0].mail_from == 'sales@a.com'
-
-SMTP is served by aiosmtpd, IMAP by pymap. Nothing here imports Odoo.
+Office 365, and it refuses what those refuse, in the same phase and with the same words. SMTP is
+served by aiosmtpd, IMAP by pymap. Nothing here imports Odoo.
 """
 
 from __future__ import annotations
@@ -54,20 +48,12 @@ class Provider:
     :param keep_data: False records envelopes only and fills no mailbox by SMTP: memory stays
         flat in a benchmark.
     :ivar trace: headers that it writes above a mail that it accepts.
-    :ivar mails: the accepted mails. This and the next three are lists that grow, in order.
-    :ivar refusals: what the provider's policy refused.
-    :ivar commands: the SMTP commands, each as (session, verb).
-    :ivar faults: the faults that struck, each as (session, phase, action).
-    :ivar logins: the number of successful SMTP authentications.
-    :ivar sessions: the number of SMTP connections.
-    :ivar most_at_once: the most SMTP sessions that were open at one time.
     :raises KeyError: unknown ``rule``.
     :raises ValueError: unknown ``tls``, or a catch-all without its account.
 
     Like the Chinese providers it does not offer SMTPUTF8 (RFC 6531): an address that is not ASCII
-    fails. Names and bodies in any language need no more than 8BITMIME, which it offers.
-
-    Every method may be called from any thread.
+    fails. Every method may be called from any thread. What was seen is in attributes; see
+    :meth:`clear`.
     """
 
     client_context = staticmethod(client_context)
@@ -241,13 +227,13 @@ class Provider:
     def clear(self) -> None:
         """Forget what was recorded. Mailboxes, pending faults and session numbers stay."""
         with self._changed:
-            self.mails: list[Mail] = []
-            self.refusals: list[Refusal] = []
-            self.commands: list[tuple[int, str]] = []
-            self.faults: list[tuple[int, str, str]] = []
-            self.logins = 0
-            self.sessions = 0
-            self.most_at_once = len(self.open)
+            self.mails: list[Mail] = []  # accepted
+            self.refusals: list[Refusal] = []  # by the rule, not by faults
+            self.commands: list[tuple[int, str]] = []  # session and verb
+            self.faults: list[tuple[int, str, str]] = []  # that struck: session, phase, action
+            self.logins = 0  # by SMTP
+            self.sessions = 0  # of SMTP
+            self.most_at_once = len(self.open)  # of these sessions
 
     def wait_for(
         self, condition: int | Callable[[Provider], bool], timeout: float = 10.0
@@ -281,8 +267,7 @@ class Provider:
     ) -> dict[str, tuple[int, bytes]]:
         """Submit a mail through the SMTP port as the account ``login``: the customer answers.
 
-        :return: the recipients that were refused with their replies, as
-            :meth:`smtplib.SMTP.sendmail` does.
+        :return: see :func:`submit`.
         :raises KeyError: no such account.
         :raises smtplib.SMTPException: what the provider refuses.
         """
@@ -293,25 +278,20 @@ class Provider:
     def fail(self, phase: str, action: str, *, times: int | None = 1, after: int = 0) -> None:
         """Break the next occurrences of an SMTP phase.
 
-        Phases (:data:`PHASES`): ``connect`` (instead of the greeting), ``ehlo`` (EHLO or HELO),
-        ``auth``, ``mail``, ``rcpt``, ``data`` (the command), ``end_of_data`` (the reply to the
-        mail), ``between`` (after an accepted mail's reply). With STARTTLS a client greets twice:
-        two occurrences of ``ehlo``.
+        :param phase: ``connect`` (instead of the greeting), ``ehlo`` (EHLO or HELO, with STARTTLS
+            twice), ``auth``, ``mail``, ``rcpt``, ``data`` (the command), ``end_of_data`` (the
+            reply to the mail) or ``between`` (after an accepted mail's reply).
+        :param action: one of these.
 
-        Actions:
-
-        * ``hang``: never answer; for clients with a short timeout.
-        * ``drop``: reset the connection without an answer. In ``end_of_data`` the mail is not
-          accepted. In ``between`` the connection is closed (FIN) once the reply is out.
-        * ``accept_then_drop``, ``accept_then_hang``, ``accept_then_garbage``: only in
-          ``end_of_data``; the mail is recorded and delivered, and its reply is lost (RFC 1047).
-        * ``garbage``, ``nul``, ``long``: what is no SMTP reply, one with a NUL in it, and one that
-          is too long a line.
-        * ``421``, ``451``, ``535`` or a literal ``"NNN text"`` in ASCII: that reply.
-          ``421`` ends the connection (RFC 5321, section 3.8). In ``connect`` any reply does. In
-          ``between``, ``421`` comes unasked and another reply answers the next command. In
-          ``ehlo`` and ``auth`` the reply holds for the rest of the session, since clients try
-          HELO after EHLO and a second mechanism after the first.
+            * ``hang``: never answer; for clients with a short timeout.
+            * ``drop``: reset the connection without an answer; in ``between`` close it (FIN).
+            * ``accept_then_drop``, ``accept_then_hang``, ``accept_then_garbage``: only in
+              ``end_of_data``, where the mail is otherwise not accepted: it is delivered, and its
+              reply is lost (RFC 1047).
+            * A name in :data:`REPLIES` or a literal ``"NNN text"`` in ASCII: that reply. ``421``
+              ends the connection (RFC 5321, section 3.8); in ``connect`` any reply does. In
+              ``between``, ``421`` comes unasked and another reply answers the next command. In
+              ``ehlo`` and ``auth`` it holds for the rest of the session.
 
         :param times: how many occurrences to break; None for all that come.
         :param after: how many occurrences to let pass before.

@@ -9,6 +9,7 @@ import smtplib
 import socket
 import ssl
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from email.message import EmailMessage
 
 import pytest
@@ -134,13 +135,20 @@ def test_a_session_goes_on_after_a_refusal(serve):
 # -- logins ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("login, password", [(LOGIN, "wrong"), ("nobody@a.com", PASSWORD)])
-def test_a_wrong_login_is_refused(provider, login, password):
+@pytest.mark.parametrize(
+    "login, password", [(CUSTOMER, "wrong"), ("nobody@customer.com", "kim-secret"), ('""', "")]
+)
+def test_a_wrong_login_is_refused(serve, login, password):
+    provider = serve(imap=True, pop3=True)
     with connected(provider) as client, pytest.raises(smtplib.SMTPAuthenticationError) as caught:
         client.login(login, password)
     assert caught.value.smtp_code == 535
     assert provider.logins == 0
     assert {(r.phase, r.login) for r in provider.refusals} == {("auth", login)}
+    with pytest.raises(imaplib.IMAP4.error), imap(provider, login, password):
+        pass
+    with pytest.raises(poplib.error_proto), pop3(provider, login, password):
+        pass
 
 
 def test_who_does_not_log_in(serve):
@@ -155,13 +163,16 @@ def test_who_does_not_log_in(serve):
         send(relay, mail_from="anybody@x.com")
 
 
-def test_a_login_that_is_no_address_sends_as_its_identity(provider):
-    provider.add_account("apikey", "x", identity="kevin@b.com")
-    send(provider, "apikey", "kevin@b.com")
-    assert provider.mails[0].login == "apikey"
+def test_a_login_that_is_no_address_acts_as_its_identity(serve):
+    provider = serve(imap=True)
+    provider.add_account("apikey", "x", identity="kevin@a.com")
+    provider.set_catch_all("a.com", "kevin@a.com")
     with pytest.raises(smtplib.SMTPSenderRefused):
         send(provider, "apikey", "apikey")
-    assert provider.mailbox("kevin@b.com") == []
+    send(provider, "apikey", "kevin@a.com", to="anybody@a.com")
+    assert provider.mails[0].login == "apikey"
+    with imap(provider, "apikey", "x") as client:
+        assert fetch_unseen(client) == provider.mailbox("kevin@a.com") != []
 
 
 # -- recipients -----------------------------------------------------------------------------------
@@ -225,18 +236,11 @@ def test_what_is_counted_and_cleared(serve):
 
 
 def test_many_sessions_at_once_lose_nothing(provider):
-    def send_many():
-        with logged_in(provider) as client:
-            for _ in range(20):
-                client.send_message(written(), LOGIN, [CUSTOMER])
-
-    threads = [threading.Thread(target=send_many) for _ in range(10)]
-    for thread in threads:
-        thread.start()
-    assert len(provider.wait_for(200)) == len(provider.mailbox(CUSTOMER)) == 200
-    for thread in threads:
-        thread.join()
-    assert (provider.sessions, provider.logins) == (10, 10)
+    with ThreadPoolExecutor(10) as pool:
+        for _mail in range(100):
+            pool.submit(send, provider, to=CUSTOMER)
+    assert len(provider.mails) == len(provider.mailbox(CUSTOMER)) == 100
+    assert (provider.sessions, provider.logins) == (100, 100)
 
 
 def test_the_delay_is_added_to_the_commands(serve):
@@ -339,26 +343,6 @@ def test_a_mail_is_fetched_once_and_the_next_one_in_the_next_session(serve, tls)
         assert fetch_unseen(client) == [SECOND]
 
 
-@pytest.mark.parametrize(
-    "login, password", [(CUSTOMER, "wrong"), ("nobody@customer.com", "wrong"), ('""', "")]
-)
-def test_only_the_accounts_password_opens_a_mailbox(serve, login, password):
-    provider = serve(imap=True, pop3=True)
-    with pytest.raises(imaplib.IMAP4.error), imap(provider, login, password):
-        pass
-    with pytest.raises(poplib.error_proto), pop3(provider, login, password):
-        pass
-
-
-def test_a_login_that_is_no_address_reads_its_mailbox(serve):
-    provider = serve(imap=True)
-    provider.add_account("apikey", "x", identity="kevin@a.com")
-    provider.set_catch_all("a.com", "kevin@a.com")
-    provider.deliver("anybody@a.com", SECOND)
-    with imap(provider, "apikey", "x") as client:
-        assert fetch_unseen(client) == [SECOND]
-
-
 @contextlib.contextmanager
 def pop3(provider, login=CUSTOMER, password="kim-secret"):
     client = poplib.POP3(HOST, provider.pop3_port, timeout=10)
@@ -379,7 +363,6 @@ def test_pop3_gives_mails_out_until_they_are_deleted(serve):
             assert client.stat() == (2, len(dotted) + len(SECOND))
             assert [line.split()[0] for line in client.list()[1]] == [b"1", b"2"]
             assert b"\r\n".join(client.retr(1)[1]) + b"\r\n" == dotted
-            assert client.top(2, 0)[1] == [b"Subject: second", b""]
             with pytest.raises(poplib.error_proto, match="no such message"):
                 client.dele(3)
     with pop3(provider) as client:
@@ -463,7 +446,7 @@ def test_a_fault_strikes_after_so_many_and_so_often(provider):
 
 def test_a_lasting_fault_lasts_until_healed(provider):
     provider.fail("connect", "421", times=None)
-    for _ in range(3):
+    for _ in range(2):
         with pytest.raises(smtplib.SMTPConnectError):
             send(provider)
     provider.heal()
