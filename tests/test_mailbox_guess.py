@@ -514,12 +514,12 @@ class TestMailboxCompanies(MailRoutingCase):
 class TestMailboxAfterwards(MailRoutingCase):
     def test_a_shared_mailbox(self):
         """Exchange: one account sends as the address, and its authors as themselves."""
-        at = self.provider(
-            {"OHM\\kevin": "secret"},
-            "exchange",
-            imap=True,
-            identity={"OHM\\kevin": "kevin@odoomommy.com"},
-            send_as={"OHM\\kevin": ["shared@odoomommy.com", "lingsha.han@odoomommy.com"]},
+        at = self.provider(rule="exchange", imap=True)
+        at.add_account(
+            "OHM\\kevin",
+            "secret",
+            identity="kevin@odoomommy.com",
+            send_as=["shared@odoomommy.com", "lingsha.han@odoomommy.com"],
         )
         shared = self.env.ref("mail_company_routing.mail_provider_exchange_shared")
         shared.write(
