@@ -24,7 +24,7 @@ class ExplainedDeliveryException(MailDeliveryException):
 class MailFailure(models.AbstractModel):
     """Turns what went wrong with a mail into sentences: which server, its words, what helps.
 
-    The author of the mail reads them, so :meth:`_in_authors_language` speaks his language.
+    The author of the mail reads them: see :meth:`_in_authors_language`.
     """
 
     _name = "mail.failure"
@@ -32,9 +32,9 @@ class MailFailure(models.AbstractModel):
 
     @api.model
     def _in_authors_language(self):
-        """Speak the language of whoever wrote the mail that is being sent: he reads the failure.
+        """Switch to the language of the author of the mail being sent, who reads the failure.
 
-        The queue's own user may well have another one.
+        The user who runs the queue may have another one.
         """
         delivery = Delivery.of(self.env)
         mail_ids = delivery.mail_ids() if delivery else ()
@@ -157,7 +157,7 @@ class MailFailure(models.AbstractModel):
 
     @api.model
     def _given_up(self, server: Server, hours, words):
-        """Say that a server could not be had for so long that its mails fail.
+        """Say that a server could not be used for so long that its mails fail.
 
         :param hours: of General Settings
         :param words: the last reply
@@ -189,7 +189,7 @@ class MailFailure(models.AbstractModel):
         :param cause: the smtplib exception, if there is one
         :param text: the reply as it was reported, where there is no exception
         :param mail_from: the envelope sender that was refused; settings may have changed since
-        :param readable: whether the reader may know what the server logs in as
+        :param readable: whether the reader may know the server's login
         """
         facts = self.env["mail.routing"]._get_facts()
         for code, reply in replies_of(cause) or [(None, text)]:
@@ -247,16 +247,16 @@ class MailFailure(models.AbstractModel):
 
         :param reason: one that is known
         :param server: its :class:`~..routing.Server`, None where that is not known
-        :param readable: whether whoever asks may read that server
+        :param readable: whether the user may read that server
         """
-        # nothing is known of it: not that it has no username either
+        # nothing is known of it, so nothing is said of a missing username
         unknown = Server(id=None, name=_("the mail server"), has_username=True)
         server = server or unknown
         cure = self._cure(None, reason, server, mail_from)
         if cure in reason:
             return ""
         if server.id and not readable:
-            # what helps is anybody's, which server it was is the administrator's
+            # anybody may know what helps, but only an administrator which server it was
             server = dataclasses.replace(server, name=unknown.name)
             cure = self._cure(None, reason, server, mail_from, readable=False)
             cure = cure.replace(server.sender_address, "…") if server.sender_address else cure
@@ -264,9 +264,9 @@ class MailFailure(models.AbstractModel):
 
     @api.model
     def _without_cure(self, reason):
-        """Give a failure that was kept without what helps: the reader is told that in his language.
+        """Give a failure that was kept, without what helps.
 
-        It was kept in the language of the mail's author.
+        It was kept in the language of the mail's author; the reader is told what helps in theirs.
         """
         for lang, _name in self.env["res.lang"].get_installed():
             translate = self.env["mail.routing"].with_context(lang=lang)._translate
@@ -307,7 +307,7 @@ class MailFailure(models.AbstractModel):
 
     @api.model
     def _is_for_administrators(self, failure_type, reason):
-        """Tell whether a failure is an administrator's to settle; addresses are anybody's.
+        """Tell whether only an administrator can settle a failure; anybody can correct an address.
 
         :param failure_type: of the notification
         :param reason: as it was kept, in the language of the mail's author
@@ -327,7 +327,7 @@ class MailFailure(models.AbstractModel):
 
         :param companies: records of ``res.company``
         """
-        # sudo: who is an administrator is anybody's to know who needs one
+        # sudo: a user who needs an administrator may know who they are
         administrators = (
             self.env.ref("base.group_system")
             .sudo()

@@ -41,7 +41,7 @@ class MailNotification(models.Model):
 
         Any user may make a notification, and name somebody else's mail in it.
         """
-        # sudo: whoever reads the message may know; the mail itself is not his to read
+        # sudo: readers of the message may know this much of a mail that they may not read
         return self.sudo().mail_mail_id.filtered(
             lambda mail: mail.mail_message_id in self.sudo().mail_message_id
         )
@@ -63,7 +63,7 @@ class MailNotification(models.Model):
         return "\n".join(filter(None, (told, self.failure_contact)))
 
     def _notification_format(self):
-        """Say also until when a mail waits, and why, to a colleague."""
+        """Tell internal users also until when a mail waits, and why."""
         rows = super()._notification_format()
         ready = self.filtered(
             lambda notification: (

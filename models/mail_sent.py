@@ -105,6 +105,7 @@ class MailSent(models.Model):
         self.env.cr.execute(
             """
             CREATE VIEW mail_sent AS (
+                -- the ids of both tables start at 1: even ones are notifications, odd ones mails
                 SELECT 2 * n.id::bigint AS id,
                     n.mail_message_id AS message_id,
                     n.mail_mail_id AS mail_id,
@@ -186,7 +187,7 @@ class MailSent(models.Model):
     def _senders_by_now(self):
         """Give message id -> the From that sending would give it now, for all at once.
 
-        Without those whose server whoever asks may not read: From may be its login.
+        Without those whose server the user may not read: From may be its login.
         """
         routing = self.env["mail.routing"]
         routes = {
@@ -233,7 +234,7 @@ class MailSent(models.Model):
         return mails.filtered(lambda mail: mail.mail_message_id in self.message_id)
 
     def onchange(self, values, field_name, field_onchange):
-        """Nobody fills in this list; Odoo would name any record in it, whoever asks."""
+        """Refuse: nobody fills in this list, and Odoo would name any record to anybody."""
         self.check_access_rights("write")
         return super().onchange(values, field_name, field_onchange)
 
