@@ -32,7 +32,7 @@ IMPATIENCE = 5
 #: seconds that a message sent directly waits for another session at its server to end; a lane ends
 #: sooner
 _WAIT_FOR_SESSION = SLICE + IMPATIENCE
-#: mails whose route is decided at the least when a lane takes a server
+#: the fewest mails that a lane takes from the queue of a server, however slow that is
 _FEWEST_AT_ONCE = 50
 #: how many mails are sorted at a time
 _SORTED_AT_ONCE = 1000
@@ -413,7 +413,7 @@ class MailLane(models.Model):
     lockstep_until = fields.Datetime(readonly=True)
     lockstep_reason = fields.Text(readonly=True)
     slow_until = fields.Datetime(readonly=True)
-    # mails of the last turn; 0: it was not cut off by its time
+    # mails that the last turn could hand over; 0: its time was long enough for all
     pace = fields.Integer(readonly=True)
 
     _sql_constraints = [("server_unique", "UNIQUE (server_id)", "A server has one queue.")]

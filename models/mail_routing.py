@@ -42,7 +42,7 @@ PARAMETERS = (
     "mail.default.from_filter",
 )
 
-#: of what a cursor keeps until its commit: the view of what it read itself, for want of another
+#: key of the data that a cursor keeps until its commit: the view that it had to read by itself
 _READ_ALONE = "mail_company_routing_read_alone"
 
 #: no view: see ``mail.routing._view``
