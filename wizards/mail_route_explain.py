@@ -319,7 +319,8 @@ class MailRouteExplain(models.TransientModel):
         recipient = self.probe_recipient
         if not is_address(recipient):
             raise UserError(_("Test Recipient: '%s' is no e-mail address.", recipient or ""))
-        lines, trouble = self._ask_server(route, recipient)
+        with self.env["mail.lane"]._alone_at(route.server.id):
+            lines, trouble = self._ask_server(route, recipient)
         self.probe = "\n".join(filter(None, [*lines, *trouble[1:]]))
         self.probe_words = "\n".join(filter(None, trouble))
         self.probe_state = "refused" if trouble else "accepted"
