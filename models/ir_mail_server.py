@@ -126,7 +126,7 @@ class IrMailServer(models.Model):
     @api.depends("smtp_user")
     def _compute_sender_address(self):
         for server in self:
-            candidates = (server.smtp_user, server.from_filter, server.sender_address)
+            candidates = (server.smtp_user, server.sender_address, server.from_filter)
             server.sender_address = next(
                 (ascii_address(text) for text in candidates if is_address(text)), False
             )
