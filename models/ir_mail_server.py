@@ -441,9 +441,8 @@ class IrMailServer(models.Model):
             return False
         delivery = Delivery.of(self.env)
         mail = self.env["mail.mail"].sudo().browse(delivery.mail_id or ())
-        messages = len(mail.recipient_ids) + bool(mail.email_to)
         return (
-            messages > 1
+            mail._count_messages() > 1
             and not delivery.raises
             and not any(
                 code == 421 or recognise_refusal(code, words) for code, words in replies_of(cause)
