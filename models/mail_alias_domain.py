@@ -197,8 +197,7 @@ class MailAliasDomain(models.Model):
                 raise ValidationError(
                     _(
                         "Reply Domain: %(reply)s belongs to %(company)s, another company than"
-                        " %(domain)s; its answers would go astray. Choose another one, or clear the"
-                        " Company of %(reply)s.",
+                        " %(domain)s; its answers would go astray.",
                         reply=reply.unicode_name,
                         company=reply.company_id.name,
                         domain=domain.unicode_name,
@@ -250,9 +249,7 @@ class MailAliasDomain(models.Model):
         if twice:
             raise ValidationError(
                 _(
-                    "Domain: %s is in the table already, perhaps archived or of another company."
-                    " Use that one; if it is another company's, ask an administrator of that"
-                    " company to clear its Company.",
+                    "Domain: %s is in the table already, perhaps archived or of another company.",
                     unicode_domain(twice[0]),
                 )
             )

@@ -38,8 +38,7 @@ class ResUsers(models.Model):
                 raise ValidationError(
                     _(
                         "Outgoing Email Domain: %(domain)s belongs to %(company)s, which is no"
-                        " company of %(user)s. Choose another domain, or add %(company)s to the"
-                        " user's Allowed Companies.",
+                        " company of %(user)s.",
                         domain=user.alias_domain_id.unicode_name,
                         company=user.alias_domain_id.company_id.name,
                         user=user.name,
