@@ -126,7 +126,7 @@ class IrMailServer(models.Model):
     @api.depends("smtp_user")
     def _compute_sender_address(self):
         for server in self:
-            candidates = (server.smtp_user, server.from_filter, server.sender_address)
+            candidates = (server.smtp_user, server.sender_address, server.from_filter)
             server.sender_address = next(
                 (ascii_address(text) for text in candidates if is_address(text)), False
             )
@@ -441,9 +441,8 @@ class IrMailServer(models.Model):
             return False
         delivery = Delivery.of(self.env)
         mail = self.env["mail.mail"].sudo().browse(delivery.mail_id or ())
-        messages = len(mail.recipient_ids) + bool(mail.email_to)
         return (
-            messages > 1
+            mail._count_messages() > 1
             and not delivery.raises
             and not any(
                 code == 421 or recognise_refusal(code, words) for code, words in replies_of(cause)

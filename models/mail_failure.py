@@ -378,7 +378,7 @@ def words_of(error):
         return "\n".join(replies)
     # imaplib and poplib hand over what they were told as bytes
     told = [arg for arg in error.args if isinstance(arg, bytes)]
-    return "\n".join(map(_text, told)) or str(error) or type(error).__name__
+    return "\n".join(map(_text, told)) or _text(error) or type(error).__name__
 
 
 def words_of_reply(code, words):
@@ -387,7 +387,8 @@ def words_of_reply(code, words):
 
 
 def _text(words):
-    return words.decode("utf-8", "replace") if isinstance(words, bytes) else str(words)
+    text = words.decode("utf-8", "replace") if isinstance(words, bytes) else str(words)
+    return text.replace("\0", "")  # PostgreSQL stores none
 
 
 def replies_of(cause):

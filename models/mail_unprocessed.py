@@ -100,7 +100,8 @@ class MailUnprocessed(models.Model):
     def _auto_init(self):
         # the words that an earlier version kept, in one language
         cr = self.env.cr
-        if sql.column_exists(cr, self._table, "reason"):
+        columns = sql.table_columns(cr, self._table)
+        if "reason" in columns and "reason_words" not in columns:
             sql.rename_column(cr, self._table, "reason", "reason_words")
         return super()._auto_init()
 
