@@ -65,6 +65,9 @@ FAILURES = {
     "retry_later": _("Retry later: it is sent to those who have not got it."),
 }
 
+#: a line with more letters is a server's: it is not searched for a sentence
+MOST_LETTERS = 2000
+
 #: the reasons of a route that no server may carry out
 _NO_ROUTE = ("no_server", "no_server_unused", "no_login_address")
 
@@ -112,10 +115,11 @@ def in_language(translate) -> dict[str, str]:
 
 
 def _retell_line(line, known):
-    if _REPLY.match(line):
+    if _REPLY.match(line) or len(line) > MOST_LETTERS:
         return line
+    bare = line.strip()
     for pattern, sentence in known:
-        found = pattern.fullmatch(line)
+        found = pattern.fullmatch(bare)
         if found:
             # not by the operator %: a server's words may contain one
             return _VALUE.sub(lambda value, found=found: found[value[1]], sentence)
@@ -138,4 +142,4 @@ def _pattern(sentence):
         else:
             known.add(text)
             pattern += f"(?P<{text}>.+?)"
-    return re.compile(rf"\s*{pattern}\s*")
+    return re.compile(pattern)
