@@ -3,7 +3,14 @@
 
 import pytest
 
-from routing.failures import FAILURES, HEADLINE, in_language, retell, without_headline
+from routing.failures import (
+    FAILURES,
+    HEADLINE,
+    in_language,
+    is_of_network,
+    retell,
+    without_headline,
+)
 
 # as a translator writes: values in another order, with words before and behind
 CHINESE = {
@@ -46,6 +53,16 @@ def test_what_has_no_translation_stays():
 def test_a_translation_with_other_line_breaks_is_left_out():
     text = FAILURES["hung_up"] % VALUES
     assert retell(text, ENGLISH, OTHER) == text
+
+
+def test_what_the_network_said_and_no_more():
+    known = [ENGLISH, OTHER]
+    assert is_of_network("111\nConnection refused", known)
+    assert is_of_network("timed out", known)
+    assert not is_of_network("Division by zero", known)
+    for kept in known:
+        told = kept[FAILURES["given_up"]] % {**VALUES, "error": "Connection refused"}
+        assert not is_of_network(told, known), "it says what helps"
 
 
 def test_the_headline_goes_where_more_is_said():
