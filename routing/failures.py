@@ -72,6 +72,11 @@ MOST_LETTERS = 2000
 _NO_ROUTE = ("no_server", "no_server_unused", "no_login_address")
 
 _VALUE = re.compile(r"%\((\w+)\)s")
+_NETWORK = re.compile(
+    r"connection refused|connection reset|timed out|no route to host|network is unreachable"
+    r"|name or service not known|name resolution|certificate verify failed",
+    re.IGNORECASE,
+)
 #: a server's own words
 _REPLY = re.compile(r"[2-5]\d\d[ -]")
 
@@ -112,6 +117,18 @@ def in_language(translate) -> dict[str, str]:
     :param translate: function that gives a sentence in that language
     """
     return {sentence: translate(sentence) for sentence in _KEPT}
+
+
+def is_of_network(text: str, known: list[dict[str, str]]) -> bool:
+    """Tell whether a failure is what the network said, and no more: native keeps it so.
+
+    :param known: :func:`in_language` of each language that a sentence may have been kept in
+    """
+    lines = {line for kept in known for was in kept.values() for line in was.split("\n")}
+    patterns = [_pattern(line) for line in lines]
+    if any(pattern.fullmatch(line) for pattern in patterns for line in text.split("\n")):
+        return False
+    return bool(_NETWORK.search(text))
 
 
 def _retell_line(line, known):

@@ -88,6 +88,16 @@ class TestFailureShown(MailRoutingCase):
         self.assertIn("authorization code", told["Emails"])
 
     @mute_logger(*QUIET)
+    def test_no_connection_while_nothing_is_set(self):
+        provider = self.provider()
+        self.mail_server(provider)
+        provider.stop()
+        mail = self.mail()
+        mail.send()
+        self.assertIn("Connection refused", mail.failure_text)
+        self.assertIn("Check host, port and encryption", mail.failure_text)
+
+    @mute_logger(*QUIET)
     def test_whom_to_ask(self):
         """A salesman is told who can help; an administrator what to do."""
         for what, message, _words, _cure in self.failures():

@@ -316,7 +316,7 @@ SCREENS = (
     Screen(
         "unprocessed_form",
         view(UNPROCESSED, "form", "mail.unprocessed", "{unprocessed}"),
-        field("reason"),
+        field("reason_line"),
         (*BAR, *FORM),
     ),
 )

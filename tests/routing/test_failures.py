@@ -9,6 +9,7 @@ from routing.failures import (
     MOST_LETTERS,
     _pattern,
     in_language,
+    is_of_network,
     retell,
     without_headline,
 )
@@ -69,6 +70,16 @@ def test_what_has_no_translation_stays():
 def test_a_translation_with_other_line_breaks_is_left_out():
     text = FAILURES["hung_up"] % VALUES
     assert retell(text, ENGLISH, OTHER) == text
+
+
+def test_what_the_network_said_and_no_more():
+    known = [ENGLISH, OTHER]
+    assert is_of_network("111\nConnection refused", known)
+    assert is_of_network("timed out", known)
+    assert not is_of_network("Division by zero", known)
+    for kept in known:
+        told = kept[FAILURES["given_up"]] % {**VALUES, "error": "Connection refused"}
+        assert not is_of_network(told, known), "it says what helps"
 
 
 def test_the_headline_goes_where_more_is_said():
