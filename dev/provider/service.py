@@ -228,7 +228,7 @@ class Provider:
         """Forget what was recorded. Mailboxes, pending faults and session numbers stay."""
         with self._changed:
             self.mails: list[Mail] = []  # accepted
-            self.refusals: list[Refusal] = []  # by the rule, not by faults
+            self.refusals: list[Refusal] = []  # by its policy, not by faults
             self.commands: list[tuple[int, str]] = []  # session and verb
             self.faults: list[tuple[int, str, str]] = []  # that struck: session, phase, action
             self.logins = 0  # by SMTP
