@@ -42,6 +42,9 @@ PARAMETERS = (
     "mail.default.from_filter",
 )
 
+#: key of the data that a cursor keeps until its commit: the view that it had to read by itself
+_READ_ALONE = "mail_company_routing_read_alone"
+
 #: no view: see ``mail.routing._view``
 NOWHERE = object()
 
@@ -144,7 +147,7 @@ class MailRouting(models.AbstractModel):
 
         :param kind: as of :meth:`_view`
         :param read: method that takes a view, and the other arguments
-        :return: (what it gives, whether others see the same)
+        :return: (what ``read`` gives, whether all transactions share it)
         """
         view = self._view(kind)
         if isinstance(view, OwnView):
@@ -155,8 +158,11 @@ class MailRouting(models.AbstractModel):
             return read(self._own_views(kind)[kind], *args), False
         except (PoolError, psycopg2.OperationalError) as error:
             # nobody else sees what is read by this connection; native needs no second one either
-            _logger.warning("There is no connection to read the settings by: %s", error)
-            return read(OwnView(), *args), False
+            data = self.env.cr.postcommit.data
+            if _READ_ALONE not in data:
+                _logger.warning("There is no connection to read the settings by: %s", error)
+                data[_READ_ALONE] = OwnView()
+            return read(data[_READ_ALONE], *args), False
 
     @api.model
     def _forget_facts(self, *kinds):

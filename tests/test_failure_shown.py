@@ -201,6 +201,21 @@ class TestFailureShown(MailRoutingCase):
         self.assertIn("None of these", sent.action_put_back()["params"]["message"])
 
     @mute_logger(*QUIET)
+    def test_the_email_queue_manager_was_deleted(self):
+        """The lanes send all the same."""
+        self.mail_server(self.provider(), password="outdated", sender_policy="login")
+        message = self.post()
+        mail = self.env["mail.mail"].search([("mail_message_id", "=", message.id)])
+        self.env.ref("mail.ir_cron_mail_scheduler_action").unlink()
+        lanes = [("cron_id", "in", self.env["mail.lane"]._lanes().ids)]
+        triggers = self.env["ir.cron.trigger"].search(lanes)
+        triggers.unlink()
+        told = mail.action_put_back()["params"]
+        self.assertIn("in the queue again: 1. It sends them next.", told["message"])
+        self.assertEqual(told["type"], "success")
+        self.assertTrue(triggers.search(lanes))
+
+    @mute_logger(*QUIET)
     def test_the_queue_is_off(self):
         provider = self.provider()
         self.mail_server(provider)
