@@ -24,7 +24,11 @@ _parse = functools.cache(RR.fromZone)
 class Zone:
     """Records by name."""
 
-    def __init__(self, lines: Iterable[str]) -> None:
+    def __init__(self, lines: Iterable[str] = ()) -> None:
+        self.replace(lines)
+
+    def replace(self, lines: Iterable[str]) -> None:
+        """Have these records and no others."""
         self._records: dict[str, list[RR]] = defaultdict(list)
         self.add(*lines)
 
@@ -52,7 +56,7 @@ class Zone:
         return found if exists else None
 
 
-class DnsServer(BaseResolver):
+class DnsServer(Zone, BaseResolver):
     """Answers from its records, on a port of its own, while it is started.
 
     :ivar questions: (name, type, whether by TCP) of each question
@@ -61,7 +65,7 @@ class DnsServer(BaseResolver):
     """
 
     def __init__(self, lines: Iterable[str] = ()) -> None:
-        self.replace(lines)
+        super().__init__(lines)
         self.questions: list[tuple[str, str, bool]] = []
         self.silent: set[str] = set()
         self.broken: set[str] = set()
@@ -99,14 +103,6 @@ class DnsServer(BaseResolver):
     def __exit__(self, *_exc: object) -> None:
         self.stop()
 
-    def add(self, *lines: str) -> None:
-        """Add records."""
-        self.zone.add(*lines)
-
-    def replace(self, lines: Iterable[str]) -> None:
-        """Have these records and no others."""
-        self.zone = Zone(lines)
-
     def resolve(self, request: DNSRecord, handler: DNSHandler) -> DNSRecord:
         """Give the reply to a question, as dnslib asks for it."""
         name, kind = _text(request.q.qname), QTYPE[request.q.qtype]
@@ -114,7 +110,7 @@ class DnsServer(BaseResolver):
         if _is_below(name, self.silent):
             raise DNSError("nothing is answered")
         reply = request.reply()
-        found = self.zone.find(name, kind)
+        found = self.find(name, kind)
         if _is_below(name, self.broken):
             reply.header.rcode = RCODE.SERVFAIL
         elif found is None:

@@ -91,6 +91,7 @@ class Provider:
         self._faults: list[Fault] = []
         self._numbers = itertools.count(1)
         self.open: set[SmtpSession] = set()
+        self._streams: set[asyncio.StreamWriter] = set()
         self._with_imap = imap
         self._imap: Any = None
         self._pop3 = Pop3(self) if pop3 else None
@@ -228,7 +229,7 @@ class Provider:
         """Forget what was recorded. Mailboxes, pending faults and session numbers stay."""
         with self._changed:
             self.mails: list[Mail] = []  # accepted
-            self.refusals: list[Refusal] = []  # by the rule, not by faults
+            self.refusals: list[Refusal] = []  # by its policy, not by faults
             self.commands: list[tuple[int, str]] = []  # session and verb
             self.faults: list[tuple[int, str, str]] = []  # that struck: session, phase, action
             self.logins = 0  # by SMTP
@@ -378,11 +379,26 @@ class Provider:
             for mailbox, mails in self._mailboxes.items():
                 for data in mails:
                     await self._imap.append(mailbox, data)
-            servers["imap_port"] = await _listen(self._imap.serve, self.imap_port, implicit)
+            servers["imap_port"] = await self._listen(self._imap.serve, self.imap_port, implicit)
         if self._pop3:
-            servers["pop3_port"] = await _listen(self._pop3.serve, self.pop3_port)
+            servers["pop3_port"] = await self._listen(self._pop3.serve, self.pop3_port)
         for name, server in servers.items():
             setattr(self, name, server.sockets[0].getsockname()[1])
+
+    async def _listen(
+        self,
+        serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]],
+        port: int,
+        context: ssl.SSLContext | None = None,
+    ) -> asyncio.Server:
+        async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            self._streams.add(writer)
+            try:
+                await serve(reader, writer)
+            finally:
+                self._streams.discard(writer)
+
+        return await asyncio.start_server(serve_one, HOST, port, ssl=context)
 
     async def _close(self) -> None:
         # First no more connections: a server closed while asyncio accepts one leaks its socket.
@@ -391,8 +407,8 @@ class Provider:
             for listening in server.sockets:
                 loop.remove_reader(listening.fileno())
         await _some_steps()  # until a connection accepted a moment ago is a session
-        for session in list(self.open):
-            session.transport.abort()
+        for connection in (*self.open, *self._streams):
+            connection.transport.abort()
         others = asyncio.all_tasks() - {asyncio.current_task()}
         for task in others:
             task.cancel()
@@ -405,22 +421,6 @@ class Provider:
 async def _some_steps() -> None:
     for _step in range(4):
         await asyncio.sleep(0)
-
-
-async def _listen(
-    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]],
-    port: int,
-    context: ssl.SSLContext | None = None,
-) -> asyncio.Server:
-    """Serve each connection to its end, or to the provider's."""
-
-    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await serve(reader, writer)
-        except asyncio.CancelledError:
-            writer.transport.abort()
-
-    return await asyncio.start_server(serve_one, HOST, port, ssl=context)
 
 
 def _report_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -68,12 +68,12 @@ class SmtpSession(SMTP):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if not self.number:  # it comes again after STARTTLS
             self.number = self.provider.opened(self)
-        super().connection_made(transport)
+        return super().connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
         with self.provider.changing():
             self.provider.open.discard(self)
-        super().connection_lost(error)
+        return super().connection_lost(error)
 
     async def _handle_client(self) -> None:
         """Greet, unless the connection is to fail, and serve."""
