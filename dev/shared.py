@@ -48,6 +48,15 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
+def read_toml(path: Path) -> dict:
+    """Read a TOML file. Python 3.11 can; 3.10 has a package for it."""
+    try:
+        import tomllib
+    except ModuleNotFoundError:
+        import tomli as tomllib
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
 @contextmanager
 def locked(path: Path, waiting: str) -> Iterator[None]:
     """Hold the lock file ``path``; say ``waiting`` when another process has it, then wait.

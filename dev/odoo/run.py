@@ -56,7 +56,7 @@ def odoo_config(
     db: str | None,
     *,
     addon: bool = True,
-    demo: bool = False,
+    more: Sequence[Path] = (),
     http_port: int | None = None,
     logfile: Path | None = None,
     **options: object,
@@ -64,7 +64,7 @@ def odoo_config(
     """Write an odoo.conf for the database ``db`` on the server in use and return its path.
 
     :param addon: whether the addon can be found
-    :param demo: whether modules installed with this configuration get their demo data
+    :param more: more folders with addons
     :param http_port: where to listen on 127.0.0.1; None: nowhere
     :param logfile: None: the log goes to stderr
     :param options: further options of odoo.conf, such as ``workers=2``
@@ -73,7 +73,7 @@ def odoo_config(
     """
     home = find_odoo()
     server = current()
-    folders = [addons_link()] if addon else []
+    folders = [*([addons_link()] if addon else []), *more]
     folders += [path for path in (home / "addons", home / "odoo" / "addons") if path.is_dir()]
     values = {
         "addons_path": ",".join(map(str, folders)),
@@ -91,7 +91,7 @@ def odoo_config(
         "logfile": logfile or False,
         "max_cron_threads": 0,
         "workers": 0,
-        "without_demo": False if demo else "all",
+        "without_demo": "all",
         "limit_time_real": 3600,
         **options,
     }
@@ -183,14 +183,14 @@ def run_odoo(
         return OdooRun(output.read(), complaints)
 
 
-def install(db: str, *modules: str, demo: bool = False, title: str | None = None) -> OdooRun:
+def install(db: str, *modules: str, title: str | None = None) -> OdooRun:
     """Install ``modules`` in the database ``db``, made if it does not exist.
 
     Raises ``OdooError``, also when Odoo left one of them uninstalled without failing.
     """
     run = run_odoo(
         ["-i", ",".join(modules), "--stop-after-init"],
-        config=odoo_config(db, demo=demo, addon=ADDON in modules),
+        config=odoo_config(db, addon=ADDON in modules),
         title=title or f"Installing {', '.join(modules)}",
     )
     rows = execute("SELECT name FROM ir_module_module WHERE state = 'installed'", database=db)

@@ -22,7 +22,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from dev.odoo import database, find_odoo, odoo_config, workdir
+from dev.odoo import database, find_odoo
 from dev.provider import Provider
 from dev.shared import MODULES, say
 from dev.worker import Worker, WorkerError
@@ -50,8 +50,7 @@ DISTURBANCES = (
 
 def office(db: str, addon: bool) -> Worker:
     """Start an Odoo process, which may not be ready when this returns."""
-    log = workdir() / "chaos.log"
-    return Worker(WORKER, odoo_config(db, addon=addon, logfile=log), log=log)
+    return Worker(WORKER, db, addon=addon)
 
 
 class Site:
