@@ -5,12 +5,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
-from dev.shared import Progress, ToolError, cache_dir, locked
+from dev.shared import Progress, ToolError, cache_dir, follow, locked
 
 _ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
 
@@ -49,20 +47,8 @@ def install_packages(
 
 
 def _apt_get(progress: Progress, *arguments: str) -> None:
-    tail: deque[str] = deque(maxlen=15)
-    with subprocess.Popen(
-        ["apt-get", "-o", "DPkg::Lock::Timeout=300", *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        env={**os.environ, **_ENVIRONMENT},
-    ) as process:
-        for line in process.stdout or ():
-            tail.append(line)
-            progress.update(line.strip()[:60])
-    if process.returncode:
-        raise NotInstalled(
-            f"{''.join(tail)}apt-get {arguments[0]} failed; its last lines are above."
-        )
+    command = ["apt-get", "-o", "DPkg::Lock::Timeout=300", *arguments]
+    code, lines = follow(command, progress, {**os.environ, **_ENVIRONMENT})
+    if code:
+        tail = "".join(lines[-15:])
+        raise NotInstalled(f"{tail}apt-get {arguments[0]} failed; its last lines are above.")

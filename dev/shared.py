@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -107,6 +107,26 @@ class Progress:
             print("\r" + " " * self.width + "\r", end="")
         if exc_type is None:
             say(f"  done in {time.monotonic() - self.start:.0f} s")
+
+
+def follow(
+    command: Sequence[str], progress: Progress, env: Mapping[str, str]
+) -> tuple[int, list[str]]:
+    """Run a command and show its last line; return its exit code and all lines."""
+    lines = []
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=env,
+    ) as process:
+        for line in process.stdout:
+            lines.append(line)
+            progress.update(line.strip()[:60])
+    return process.returncode, lines
 
 
 @contextmanager

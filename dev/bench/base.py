@@ -14,25 +14,23 @@ from dev.bench.far_end import FarEnd
 from dev.bench.report import ADDON_SIDE, NATIVE, Report
 from dev.odoo import clone, database, execute
 from dev.shared import ToolError, say
-from dev.worker import Worker
+from dev.worker import OdooWorker, Worker
 
 #: by its name, what tells a Bench
 Measurements = Mapping[str, Callable[[Any], None]]
-WORKER = Path(__file__).with_name("worker.py")
 
 
 class BenchError(ToolError):
     """A measurement that means nothing, such as one in which mails were lost."""
 
 
-class Office(Worker):
-    """An Odoo of a side. Calls are those of ``worker.Office``."""
+class Office(OdooWorker):
+    """An Odoo of a side. Calls are those of :class:`dev.bench.worker.Office`."""
 
     def __init__(self, side: Side, db: str) -> None:
         self.side = side
-        super().__init__(
-            WORKER, db, side.name, addon=side.name == ADDON_SIDE, more=side.more, log_level="warn"
-        )
+        options = {"addon": side.name == ADDON_SIDE, "more": side.more, "log_level": "warn"}
+        super().__init__("dev.bench.worker", db, side.name, **options)
 
 
 @dataclass(frozen=True)
@@ -100,8 +98,10 @@ class Bench(Report):
             name: Side(name, stack.enter_context(database(modules, addon=name == ADDON_SIDE)))
             for name in (NATIVE, ADDON_SIDE)
         }
-        self.far = FarEnd(tls)
+        self.far = Worker(FarEnd, tls)
         stack.callback(self.far.stop)
+        #: the provider's own, and its relays'
+        self.port, self.ports = self.far.call("listen")
 
     def send(self, office: Office, count: int | None = None, **far: Any) -> Run:
         """Refill a queue, work it off and check that every mail went out, once.
@@ -109,12 +109,13 @@ class Bench(Report):
         :param count: how many of the mails; None: all
         :param far: how the far end is
         """
+        self.far.call("begin", **far)
         office.call("refill", count=count)
         for table in ("mail_mail", "mail_message"):
             execute(f"VACUUM {table}", database=office.db)
-        self.far.begin(**far)
+        self.far.call("begin", **far)
         outcome = office.call("send")
-        seen = self.far.seen()
+        seen = self.far.call("seen")
         run = checked(office, outcome, logins=seen["logins"], strays=seen["strays"])
         if seen["count"] != run.mails or (count and run.mails != count):
             raise BenchError(f"{office.side.name}: {run.mails} mails sent, {seen} came")

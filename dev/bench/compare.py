@@ -84,7 +84,7 @@ class Bench(base.Bench):
         """Furnish several databases at once; return by side what writing a mail took."""
         offices = list(offices)
         for office in offices:
-            office.ask("furnish", ports=[self.far.port], **plan)
+            office.ask("furnish", ports=[self.port], **plan)
             office.ask("write_mails", **mails)
         return {office.side.name: office.answer() for office in offices}
 
@@ -120,11 +120,11 @@ class Bench(base.Bench):
             senders = [stack.enter_context(side.office(db)) for side, db in pairs]
             for office in senders:
                 office.answer()
-            self.far.begin()
+            self.far.call("begin")
             for office in senders:
                 office.ask("send")
             runs = {office.side.name: checked(office, office.answer()) for office in senders}
-            came = self.far.seen()["count"]
+            came = self.far.call("seen")["count"]
         if any(run.mails != first * times for run in runs.values()) or came != (
             len(sides) * first * times
         ):
@@ -197,13 +197,13 @@ def measure_untouched(bench: Bench) -> None:
             queued[name] = bench.send(office).queries_a_mail
             at_once[name] = office.call("write_and_send")
             samples = office.call("write_samples")
-            bench.far.begin(keep_data=True)
+            bench.far.call("begin", keep_data=True)
             office.call("send")
             mails[name] = Counter(
                 (mail.mail_from, mail.rcpt_tos, comparable(mail.data))
-                for mail in bench.far.seen()["mails"]
+                for mail in bench.far.call("seen")["mails"]
             )
-            bench.far.begin()
+            bench.far.call("begin")
     native = mails[NATIVE]
     if len(native) < samples or mails[ADDON_SIDE].total() != native.total():
         raise BenchError(f"{len(native)} different mails for {samples} samples, or too many")

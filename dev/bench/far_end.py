@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: LGPL-3.0-only
-"""The benchmarks' mail provider, in a process of its own: its time and memory are not Odoo's."""
+"""The benchmarks' mail provider, for a process of its own: its time and memory are not Odoo's."""
 
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
 import re
 import threading
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from multiprocessing.connection import Connection
 from typing import Any
 
 from dev.bench import DOMAIN, PASSWORD
@@ -75,18 +73,31 @@ class Relay:
 class FarEnd:
     """The provider and its relays. Every account may send as anybody.
 
-    ``port`` is the provider's own, ``ports`` are the relays'.
-
     :param tls: as the provider takes it
     """
 
     def __init__(self, tls: str) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.connection, other = context.Pipe()
-        self.process = context.Process(target=_serve, args=(other, tls), daemon=True)
-        self.process.start()
-        other.close()  # so that its death ends what waits for it
-        self.port, self.ports = self.connection.recv()
+        accounts = [f"post@{DOMAIN}", *(f"post@c{number}.example" for number in range(RELAYS))]
+        self.provider = Provider(
+            dict.fromkeys(accounts, PASSWORD), rule="any", tls=tls, keep_data=False
+        )
+
+    def __enter__(self) -> FarEnd:
+        self.provider.start()
+        self.relays = [Relay(self.provider.smtp_port) for _number in range(RELAYS)]
+        self.loop = asyncio.new_event_loop()
+        threading.Thread(target=self.loop.run_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.provider.stop()
+
+    def listen(self) -> tuple[int, list[int]]:
+        """Start the relays; return the provider's port and theirs."""
+        starting = [
+            asyncio.run_coroutine_threadsafe(relay.start(), self.loop) for relay in self.relays
+        ]
+        return self.provider.smtp_port, [started.result() for started in starting]
 
     def begin(
         self,
@@ -104,58 +115,29 @@ class FarEnd:
         :param announces: the extensions that the provider announces
         :param keep_data: keep the mails, for :meth:`seen`
         """
-        self._ask((delay, distance, hangs, tuple(announces), keep_data))
+        self.provider.clear()
+        self.provider.delay = delay
+        self.provider.announces = announces
+        self.provider.keep_data = keep_data
+        for relay in self.relays:
+            relay.distance, relay.most = distance, relay.open
+        self.relays[0].hangs = hangs
 
     def seen(self) -> dict[str, Any]:
-        """Tell what has come since: see :func:`_count`."""
-        return self._ask(())
+        """Count what has come since: mails, those to recipients who have one already, strays.
 
-    def _ask(self, order: tuple) -> dict[str, Any]:
-        self.connection.send(order)
-        return self.connection.recv()
-
-    def stop(self) -> None:
-        """End the process."""
-        self.connection.send(None)
-        self.process.join(10)
-
-
-def _serve(connection: Connection, tls: str) -> None:
-    """Be the process, for the one at the other end."""
-    accounts = [f"post@{DOMAIN}", *(f"post@c{number}.example" for number in range(RELAYS))]
-    loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, daemon=True).start()
-    with Provider(
-        dict.fromkeys(accounts, PASSWORD), rule="any", tls=tls, keep_data=False
-    ) as provider:
-        relays = [Relay(provider.smtp_port) for _number in range(RELAYS)]
-        starting = [asyncio.run_coroutine_threadsafe(relay.start(), loop) for relay in relays]
-        connection.send((provider.smtp_port, [started.result() for started in starting]))
-        while (order := connection.recv()) is not None:
-            if order:
-                provider.clear()
-                provider.delay, distance, hangs, provider.announces, provider.keep_data = order
-                for relay in relays:
-                    relay.distance, relay.most = distance, relay.open
-                relays[0].hangs = hangs
-            connection.send(_count(provider, relays))
-
-
-def _count(provider: Provider, relays: Sequence[Relay]) -> dict[str, Any]:
-    """Count what came: mails, those to recipients who have one already, strays, logins.
-
-    ``most`` is how many sessions were open at one relay at one time.
-    """
-    mails = provider.mails
-    return {
-        "mails": mails if provider.keep_data else [],
-        "count": len(mails),
-        "by_login": Counter(mail.login for mail in mails),
-        "twice": len(mails) - len({mail.rcpt_tos for mail in mails}),
-        "strays": sum(_is_stray(mail) for mail in mails),
-        "logins": provider.logins,
-        "most": max(relay.most for relay in relays),
-    }
+        ``most`` is how many sessions were open at one relay at one time.
+        """
+        mails = self.provider.mails
+        return {
+            "mails": mails if self.provider.keep_data else [],
+            "count": len(mails),
+            "by_login": Counter(mail.login for mail in mails),
+            "twice": len(mails) - len({mail.rcpt_tos for mail in mails}),
+            "strays": sum(_is_stray(mail) for mail in mails),
+            "logins": self.provider.logins,
+            "most": max(relay.most for relay in self.relays),
+        }
 
 
 def _is_stray(mail: Mail) -> bool:

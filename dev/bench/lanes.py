@@ -7,8 +7,7 @@ with three cron workers, in one process or two. Native works the queue off in on
     make bench-queue ARGS="--only distance"
     make bench-queue ARGS="--plot docs/images/queue.png"
 
-It prints a table in Markdown, and returns 1 when a goal is missed. (Not named queue.py: the folder
-of ``worker.py`` is on its Python path, where Python's own ``queue`` must be found.)
+It prints a table in Markdown, and returns 1 when a goal is missed.
 """
 
 from __future__ import annotations
@@ -73,7 +72,7 @@ class Bench(base.Bench):
         db = self.stack.enter_context(clone(self.sides[name].database))
         plan = dict.fromkeys(("companies", "servers", "domains"), servers)
         with self.sides[name].office(db) as office:
-            office.call("furnish", ports=self.far.ports, encryption="none", **plan)
+            office.call("furnish", ports=self.ports, encryption="none", **plan)
         # nothing but the queue, and only when it is told to
         execute("UPDATE ir_cron SET nextcall = now() + interval '1 year'", database=db)
         return db
@@ -120,7 +119,7 @@ class Bench(base.Bench):
         """
         with self.filled(name, mails, servers):
             pass
-        self.far.begin(**{"hangs": hangs, "announces": ANNOUNCED, **far})
+        self.far.call("begin", **{"hangs": hangs, "announces": ANNOUNCED, **far})
         of_others = mails - mails // servers
         db = self.databases[name]
         with odoos(db, name, processes):
@@ -128,7 +127,7 @@ class Bench(base.Bench):
             begin = time.monotonic()
             others = float("inf")
             while True:
-                seen = self.far.seen()
+                seen = self.far.call("seen")
                 took = time.monotonic() - begin
                 first = seen["by_login"]["post@c0.example"]
                 if others > took and seen["count"] - first >= of_others:
@@ -141,7 +140,7 @@ class Bench(base.Bench):
                 if time.monotonic() - begin > patience:
                     break
                 time.sleep(0.1)
-            seen = self.far.seen()
+            seen = self.far.call("seen")
         say(
             f"  {name:6} {took:6.1f} s, {seen['count']} of {mails} mails, {seen['logins']} logins,"
             f" twice {seen['twice']}, at most {seen['most']} sessions at one server"
@@ -233,10 +232,10 @@ def measure_many(bench: Bench) -> None:
             office.call("write_mails", count=MANY_SERVERS, senders=MANY_SERVERS)
             office.call("multiply", times=each)
         execute("VACUUM ANALYZE", database=db)
-        bench.far.begin(announces=ANNOUNCED)
+        bench.far.call("begin", announces=ANNOUNCED)
         with side.office(db) as office:
             told[each] = run = office.call("work_off", count=MANY_SERVERS * FEW_EACH)
-        came = bench.far.seen()["count"]
+        came = bench.far.call("seen")["count"]
         if came != run["sent"]:
             raise BenchError(f"{came} mails came, {run['sent']} are sent")
         say(f"  {MANY_SERVERS * each} mails wait: {run}")
@@ -260,7 +259,7 @@ def measure_others(bench: Bench) -> None:
     mails = 5000
     with bench.filled(ADDON_SIDE, mails, SERVERS):
         pass
-    bench.far.begin(distance=0.05, announces=ANNOUNCED)
+    bench.far.call("begin", distance=0.05, announces=ANNOUNCED)
     db = bench.databases[ADDON_SIDE]
     late = []
     with odoos(db, ADDON_SIDE, 1, workers=2):
@@ -274,7 +273,7 @@ def measure_others(bench: Bench) -> None:
                 time.sleep(0.1)
             late.append(time.monotonic() - begin)
             time.sleep(4)
-        seen = bench.far.seen()
+        seen = bench.far.call("seen")
     if seen["count"] >= mails:
         raise BenchError("the queue was not full all the time")
     bench.notes.append(f"Other actions: {seen['count']} mails left meanwhile, two workers.")

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-only
-"""One Odoo of the benchmarks, in a process of its own: ``worker.py <odoo.conf> <side>``.
-
-Started by :mod:`dev.bench.base`, see :mod:`dev.worker`; the calls are the methods of ``Office``.
-"""
+"""One Odoo of the benchmarks, in a process of its own (see :mod:`dev.worker`)."""
 
 # pylint: disable=print-used
 from __future__ import annotations
@@ -20,7 +17,7 @@ import odoo
 
 from dev.bench import DOMAIN, PASSWORD
 from dev.shared import read_toml
-from dev.worker import OdooHere, answer_calls
+from dev.worker import OdooHere
 
 # Mostly markup, as mails are, in lines short enough to travel without being encoded
 _PARAGRAPH = (
@@ -445,7 +442,3 @@ class Office(OdooHere):
 def _memory(name: str) -> int:
     """Return a figure of ``/proc/self/status`` in kB."""
     return int(re.search(rf"^{name}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.M)[1])
-
-
-if __name__ == "__main__":
-    answer_calls(Office)

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: LGPL-3.0-only
-"""One real Odoo process for ``make test-chaos``: ``worker.py <odoo.conf>``.
+"""One real Odoo process for ``make test-chaos`` (see :mod:`dev.worker`).
 
-Started by ``scenarios.py``, see :mod:`dev.worker`; the calls are the methods of ``Office``. It
-commits, as Odoo does; and it can be killed.
+It commits, as Odoo does; and it can be killed.
 """
 
 # pylint: disable=print-used
@@ -21,7 +20,7 @@ from markupsafe import Markup
 
 import odoo
 
-from dev.worker import OdooHere, answer_calls
+from dev.worker import OdooHere
 
 PASSWORD = "secret"
 COMPANIES = ("a", "b")
@@ -410,7 +409,3 @@ class Office(OdooHere):
             ).execute()
         else:
             raise ValueError(what)
-
-
-if __name__ == "__main__":
-    answer_calls(Office)
