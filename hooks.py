@@ -20,9 +20,9 @@ DEFINITION = "UNIQUE(alias_name)"
 
 
 def uninstall_hook(cr, registry):
-    """Leave a database that is native's.
+    """Leave a database as native has it.
 
-    The parameters go along: Odoo knows that a record is a module's, not a setting. Aliases get
+    The parameters are deleted here, since Odoo does not know which module wrote them. Aliases get
     names that are unique without a domain, and native's constraint comes back.
     """
     env = api.Environment(cr, SUPERUSER_ID, {})
@@ -62,7 +62,7 @@ def rename_duplicates(env):
         if name not in kept:
             kept.add(name)
             continue
-        # what native would make of it when it is saved
+        # as native cleans a name when it is saved
         base = re.sub(r"[^\w+.]+", "-", f"{name}-{domain or alias_id}")
         new, number = base, 1
         while new in taken:

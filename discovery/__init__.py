@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-3.0-only
 """From an address to the servers of its provider: what is known, and who knows it.
 
-Plain Python: no Odoo import, no database. What is found is a guess of somebody else's; whoever
-asks tries it before anything is kept, and says where it comes from.
+Plain Python: no Odoo import, no database. What is found is a guess: the caller tries it before
+anything is kept, and says where it comes from.
 
     >>> finding = find("kim@example.com", presets=[Preset("ours", domains={"example.com"})])
     >>> finding.found.source, finding.found.where, finding.found.preset

@@ -24,7 +24,7 @@ _PASSWORDS = {"password-cleartext", "password-encrypted", "plain", "secure"}
 class NotAutoconfig(Exception):
     """What was given is no such file.
 
-    :param hostile: it has what no such file has: a document type, entities, or megabytes
+    :param hostile: it has a document type or entities, or is too large: no real file is so
     """
 
     def __init__(self, message, hostile=False):

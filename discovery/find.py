@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-only
-"""Everybody who may know is asked at once, and believed in Thunderbird's order."""
+"""Ask all sources at once; the first answer in Thunderbird's order counts."""
 
 import threading
 import time
@@ -18,7 +18,7 @@ SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Preset:
-    """A provider that whoever asks knows already.
+    """A provider that the caller knows already.
 
     :param key: anything; it comes back in what is found
     :param hosts: all its hosts
@@ -53,7 +53,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Refused:
-    """What was said and is not believed.
+    """An answer that was refused.
 
     :param why: ``inside``, ``insecure``, ``hostile``, or ``foreign``: records without a proof that
         name a host of somebody else's
@@ -157,7 +157,7 @@ class _Search:
     # --- what others say ---------------------------------------------------------------------
 
     def _by_web(self, source, where, url):
-        """Ask a configuration file of the domain; its certificate says that it is the domain's."""
+        """Read a configuration file of the domain; the certificate proves that it is its own."""
         try:
             servers = read_autoconfig(self.network.get(url, LARGEST), self.domain)
         except Elsewhere as error:
@@ -172,9 +172,9 @@ class _Search:
         return None
 
     def _by_exchanger(self):
-        """Take a provider by the domain's mail exchangers, of those that come first.
+        """Find the provider by the domain's mail exchangers of the best preference.
 
-        They are no proof. But they only choose among providers that are known anyway.
+        They are no proof, but can only choose among known providers.
         """
         exchangers = sorted(self.network.records(self.domain, "MX"))
         first = [host for preference, host in exchangers if preference == exchangers[0][0]]
@@ -200,8 +200,8 @@ class _Search:
     def _by_service(self):
         """Take what the domain announces as its services (RFC 6186, RFC 8314 5.1).
 
-        Nothing proves such a record. So a host is believed that is the domain's own, for which its
-        certificate will speak, or a preset's (RFC 6186 6).
+        Nothing proves such a record. So a host is only accepted in the domain itself, where its
+        certificate will prove it, or as a preset's (RFC 6186 6).
         """
         smtp = self._service("_submissions", "ssl") or self._service("_submission", "starttls")
         if not smtp:
@@ -257,9 +257,9 @@ class _Search:
 
 
 class _Question:
-    """A question that is asked beside the others.
+    """A question that is asked in parallel with the others.
 
-    The thread is nobody's to wait for: what it says after the deadline is not heard.
+    Nobody waits for its thread: an answer after the deadline is ignored.
     """
 
     def __init__(self, ask, *arguments):

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-3.0-only
-"""The way out: names, HTTPS and TLS, with nothing that leads inside.
+"""Access to the network: names, HTTPS and TLS, but nothing on the inner network.
 
-Whoever types an address has Odoo ask hosts that the address's domain names. So none of them may
-lead to a machine of Odoo's own network: every address is looked at before it is connected to, and
-it is that address which is connected to, whatever the name means a moment later (DNS rebinding).
+When a user types an address, Odoo asks hosts that the address's domain names. None of them may lead
+to a machine of Odoo's own network. So each IP address is checked, and the connection is made to
+that very address, even if the name has another one a moment later (DNS rebinding).
 """
 
 import http.client
@@ -21,7 +21,7 @@ import requests
 
 from .resolver import NoAnswer, NoSuchName, Resolver, can_look_up
 
-#: as many of Thunderbird's own requests follow
+#: how many redirects are followed
 MOST_REDIRECTS = 3
 _REDIRECTS = {301, 302, 303, 307, 308}
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
@@ -29,7 +29,7 @@ _NAT64_LOCAL = ipaddress.ip_network("64:ff9b:1::/48")  # RFC 8215
 
 
 class Elsewhere(Exception):
-    """A name, or a redirect, leads where nothing of it is asked.
+    """A name, or a redirect, leads to where it must not be followed.
 
     :param why: ``inside``: to an address that is not of the public Internet; ``insecure``: away
         from HTTPS
@@ -42,7 +42,7 @@ class Elsewhere(Exception):
 
 
 class Nothing(Exception):
-    """There is no answer, or none that says anything."""
+    """There is no answer, or none of use."""
 
 
 def is_inside(address: str) -> bool:
@@ -79,7 +79,7 @@ def tls_context(ca: str | None = None) -> ssl.SSLContext:
 class Network:
     """The network as one search sees it, until a deadline.
 
-    What may be said here is for tests: the code that serves users gives none of it.
+    The arguments are for tests: the code that serves users passes none.
 
     :param nameserver: (IP address, port) that every name is asked of; None: the system's
     :param ca: file of the authorities that are trusted; None: the system's
@@ -167,7 +167,7 @@ class Network:
         Redirects are followed to HTTPS alone, and never inside. No proxy, no cookie, no
         credentials.
 
-        :param largest: so many bytes are enough; one more tells that there are too many
+        :param largest: bytes; one more is read, to tell that there are too many
         :raises Elsewhere: it leads away
         :raises Nothing: it is not there, or not in time
         """
@@ -207,7 +207,7 @@ class Network:
                 self._forget(connection)
 
     def _connect(self, host):
-        """Connect to a host over verified TLS, by the very address that was looked at."""
+        """Connect to a host over verified TLS, at the very IP address that was checked."""
         trouble = None
         for address in self.addresses(host):
             try:

@@ -14,7 +14,7 @@ SERVER_SECONDS = 1.0
 
 
 class NoAnswer(Exception):
-    """Nobody has answered in time, or not so that it can be read."""
+    """There was no answer in time, or none that can be read."""
 
 
 class NoSuchName(Exception):
@@ -54,7 +54,7 @@ class Resolver:
             strings of the text, of each. Hosts are in lower case, without the dot at the end.
             Empty where the name has other records only
         :raises NoSuchName: it has none
-        :raises NoAnswer: nobody says, or nobody can be asked
+        :raises NoAnswer: there is no answer, or nobody to ask
         """
         if self._resolver is None or seconds <= 0:
             raise NoAnswer(name)
@@ -67,7 +67,7 @@ class Resolver:
             raise NoSuchName(name) from error
         except dns.resolver.NoAnswer:
             return ()
-        # what a server can make a library do is not known; a name may be none at all
+        # a hostile answer may raise any of these; so may a name that is none
         except (dns.exception.DNSException, OSError, ValueError, EOFError) as error:
             raise NoAnswer(name) from error
 

@@ -20,10 +20,9 @@ class Base(models.AbstractModel):
 
     @api.model
     def _where_calc(self, domain, *args, **kwargs):
-        """Refuse to search by the route of a mail across models that Odoo joins by itself.
+        """Refuse to search by the route of a mail through fields of other models.
 
-        A partner's messages, and their notifications, are searched in one query, in which nobody
-        asks whether the last one's field may be read.
+        Odoo may join those models in one query, without checking that the last field may be read.
         """
         for leaf in domain or ():
             name = leaf[0] if isinstance(leaf, list | tuple) and leaf else None
@@ -38,7 +37,7 @@ class Base(models.AbstractModel):
         that keeps its company elsewhere.
 
         :param default: a ``res.company``, an empty one too; None: the company in force
-        :return: dict of record id -> ``res.company``; of no record the one key False
+        :return: dict of record id -> ``res.company``; for an empty recordset the one key False
         """
         default = self.env.company if default is None else default
         field = self._fields.get("company_id")
@@ -70,7 +69,7 @@ class Base(models.AbstractModel):
             )
             reply_to, reason = decide_reply_to(draft, facts)
             if facts.has_reply_domains or reason.rule in ("reply_default", "reply_login"):
-                # only then the address that he has in this company matters
+                # only then the author's address in this company matters
                 draft = dataclasses.replace(draft, author=author_in(company.id))
                 reply_to, reason = decide_reply_to(draft, facts)
             if not reply_to:
@@ -91,9 +90,9 @@ class Base(models.AbstractModel):
         return result
 
     def _that_may_be_answered(self):
-        """Give these documents where the user may read them: Reply-To tells name and address.
+        """Give those of these documents that the user may read: Reply-To tells name and address.
 
-        Which companies are ticked in the switcher does not matter.
+        It does not matter which companies are ticked in the switcher.
         """
         if self.env.su or not self:
             return self
@@ -113,7 +112,7 @@ class Base(models.AbstractModel):
             return {}
         aliases = self.env["mail.alias"]
         aliases.flush_model()
-        # read past the access rules: the address for answers is no secret to who may write here
+        # by SQL, past the access rules: the address for answers is no secret to the author
         self.env.cr.execute(
             """
             SELECT own.alias_parent_thread_id, own.alias_name, own.alias_full_name,
@@ -145,7 +144,7 @@ class Base(models.AbstractModel):
     def _compute_field_value(self, field):
         """Print an alias with its own domain also where a model computes ``alias_domain`` itself.
 
-        An app's journal does. Where the alias is inherited, that field is the alias's own.
+        The journals of accounting do. Where the alias is inherited, the field is the alias's own.
         """
         super()._compute_field_value(field)
         if field.name != "alias_domain" or self._name == "mail.alias" or field.related:
@@ -162,7 +161,7 @@ class Base(models.AbstractModel):
 
     @api.model
     def _get_view_cache_key(self, view_id=None, view_type="form", **options):
-        """Keep the forms apart in which a domain can be chosen."""
+        """Cache forms in which a domain can be chosen apart from the others."""
         key = super()._get_view_cache_key(view_id, view_type, **options)
         return (*key, self._general_domain()) if self._shows_alias(view_type) else key
 
@@ -227,6 +226,9 @@ def let_choose_domain(node, placeholder):
 
 
 def with_domains(attrs):
-    """Give the conditions of a view where there is a domain to choose, the general one or not."""
+    """Let conditions on ``alias_domain`` hold as if there were a general domain.
+
+    A domain can be chosen, whether there is a general one or not.
+    """
     attrs = _NO_DOMAIN.sub("(0, '=', 1)", attrs)
     return _SOME_DOMAIN.sub("(1, '=', 1)", attrs)

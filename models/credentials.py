@@ -112,8 +112,8 @@ def _letter(letter):
         "".join(rf"{_SLASHES}x{byte:02x}" for byte in raw),
         "".join(rf"{_SLASHES}u{units[at : at + 4]}" for at in range(0, len(units), 4)),
         rf"{_SLASHES}U{code:08x}",
-        re.escape(letter.upper()),  # of some letters two
-        re.escape(raw.decode("latin-1")),  # as who takes UTF-8 for Latin-1 has it
+        re.escape(letter.upper()),  # may be two letters: ß
+        re.escape(raw.decode("latin-1")),  # UTF-8 that was taken for Latin-1
         re.escape(raw.decode("cp1252", "ignore")),
     }
     if code < 256:
@@ -224,7 +224,7 @@ def smtp_login(connection, user, password, login):
     finally:
         smtp.password = None
     if trouble:
-        raise trouble  # here: in the block it would have the other as its context
+        raise trouble  # outside the block: else the original would be its context
 
 
 class OAuthLogin(SMTPConnection):
@@ -293,4 +293,4 @@ class ImapLogin:
             trouble = IMAP4.error(self.refusal)
         except (IMAP4.error, OSError) as error:
             trouble = without(error, password, plain)
-        raise trouble  # here: in the block it would have the other as its context
+        raise trouble  # outside the block: else the original would be its context

@@ -55,9 +55,9 @@ class Delivery:
 
     @classmethod
     def of(cls, env):
-        """Give the one in force in an environment, None where nothing is being sent.
+        """Give the delivery of an environment, None where nothing is being sent.
 
-        Contexts that come by RPC are JSON or XML: whatever stands there by this name is a user's.
+        A context that comes by RPC holds JSON or XML values, never such an object: it is ignored.
         """
         found = env.context.get("mail_delivery")
         return found if isinstance(found, cls) else None
@@ -112,7 +112,7 @@ class Delivery:
         self.turn.hand_over(mail_id, messages, together=together)
 
     def _have_patience(self, seconds):
-        """Wait so long for each answer of the server; None: as long as native does."""
+        """Set how many seconds each answer of the server may take; None: as in native."""
         sock = _socket_of(self.session.__obj__)
         if sock is not None and (seconds or self._patience):
             self._patience = self._patience or sock.gettimeout()
@@ -140,7 +140,7 @@ class Delivery:
         return len(self.taken())
 
     def forget_senders(self):
-        """Tell that the next mail's turn has come, which may not come as far as the last one."""
+        """Forget the senders of the last mail: the next one may fail before it has any."""
         self.mail_from = self.header_from = False
 
     def resume(self, mail_id):

@@ -13,7 +13,7 @@ from ..routing import Answer
 TIMEOUT = 2
 #: seconds for all domains; those that are left then get no answer
 TOTAL_TIMEOUT = 20
-#: a name that whoever knows the internet knows
+#: a name that every DNS server of the internet knows
 KNOWN_NAME = "com."
 #: questions about one domain at once, and domains at once
 AT_ONCE = 8

@@ -55,8 +55,8 @@ class TooLarge(Exception):
 class Fetching:
     """What fetching knows of the mailbox and the mail at hand.
 
-    It travels in the context. Contexts that come by RPC are JSON or XML: nobody but the code that
-    fetches can bring one, so whoever has one may have mail kept in Unprocessed Mail.
+    It travels in the context. A context that comes by RPC holds JSON or XML values: only the code
+    that fetches can make one, and only fetching may keep mail in Unprocessed Mail.
 
     :param server: the ``fetchmail.server``
     """
@@ -107,14 +107,18 @@ class Fetching:
         return self.raw is not None and not self.again
 
     def send(self, env):
-        """Send what was put off; what fails is the queue's."""
+        """Send the mails that were put off; those that fail stay in the queue."""
         mails = env["mail.mail"].sudo().browse(self.later).exists()
         self.later = []
         if not mails:
             return
         try:
-            mails.send()
+            # nothing is open: what caused them is committed, and so is each of them once it is out
+            mails.send(auto_commit=env["mail.lane"]._commits())
         except Exception:
+            if env.cr.closed:
+                raise
+            env.cr.rollback()
             _logger.warning("Mails that wait for the queue: %s", mails.ids, exc_info=True)
 
 
@@ -226,7 +230,7 @@ class BoundedPop(POP3Connection):
 
 
 class _Discreet:
-    """A connection whose errors hold no password, though the server repeat it."""
+    """A connection whose errors hold no password, even if the server repeats it."""
 
     def _ask(self, command, *args):
         trouble = None
@@ -235,7 +239,7 @@ class _Discreet:
         except (IMAP4.error, error_proto, OSError) as error:
             words = [self._hide(arg) if isinstance(arg, str | bytes) else arg for arg in error.args]
             trouble = type(error)(*words)
-        raise trouble  # here: in the block it would have the other as its context
+        raise trouble  # outside the block: else the original would be its context
 
 
 class ImapFetch(_Discreet, IMAP4Connection):
@@ -297,7 +301,7 @@ class ImapFetch(_Discreet, IMAP4Connection):
         return result
 
     def close(self):
-        """Close the mailbox; one that was never opened is closed."""
+        """Close the mailbox, if one is open."""
         if self.__obj__.state == "SELECTED":
             with _broken_off(self.__obj__.shutdown):
                 return self._ask("close")
@@ -359,7 +363,7 @@ class PopFetch(_Discreet, POP3Connection):
         return answer
 
     def quit(self):
-        """Say goodbye; the second time in vain."""
+        """Say goodbye; a second call does nothing."""
         if self.__obj__.sock is None:
             return b"+OK"
         with _broken_off(self.__obj__.close):
@@ -395,9 +399,11 @@ def with_message_id(raw):
 
 @contextmanager
 def attempt(cr):
-    """A savepoint that takes back, with the rows, what was to happen at the commit.
+    """A savepoint whose rollback also drops what was to happen at the commit.
 
-    Native announces mails of a document to be sent after the commit, though the document be gone.
+    Native sends the mails of a document after the commit, even if the document is gone by then.
+    A function that is in both queues, of the commit and of the rollback, stays: it has to run
+    whichever comes.
     """
     queues = [
         (queue, list(queue._funcs), dict(queue.data)) for queue in (cr.precommit, cr.postcommit)
@@ -406,8 +412,12 @@ def attempt(cr):
         with cr.savepoint():
             yield
     except Exception:
+        after_both = [func for func in cr.postcommit._funcs if func in cr.postrollback._funcs]
         for queue, functions, data in queues:
             queue.clear()
             queue._funcs.extend(functions)
             queue.data.update(data)
+        for func in reversed(after_both):
+            if func not in cr.postcommit._funcs:
+                cr.postcommit._funcs.appendleft(func)
         raise

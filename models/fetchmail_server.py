@@ -127,12 +127,12 @@ class FetchmailServer(models.Model):
         except error_proto as error:
             trouble = without(error, self.password)
         if trouble:
-            raise trouble  # here: in the block it would have the other as its context
+            raise trouble  # outside the block: else the original would be its context
 
     def _imap_login(self, connection):
         """Log in, and say who we are (RFC 2971) where the server wants to know.
 
-        NetEase refuses to open the mailbox of whoever does not: "SELECT Unsafe Login. Please
+        NetEase refuses to open the mailbox for a client that does not: "SELECT Unsafe Login. Please
         contact kefu@188.com for help".
         """
         ImapLogin(
@@ -144,8 +144,8 @@ class FetchmailServer(models.Model):
             ),
         )
         result = super()._imap_login(connection)
-        imap = getattr(connection, "__obj__", connection)  # Odoo's wrapper has methods alone
+        imap = getattr(connection, "__obj__", connection)  # Odoo's wrapper passes on methods only
         if "ID" in getattr(imap, "capabilities", ()):
-            with contextlib.suppress(IMAP4.error):  # who does not take it does not need it
+            with contextlib.suppress(IMAP4.error):  # a server that refuses it does not need it
                 imap.xatom("ID", f'("name" "Odoo" "version" "{release.version}" "vendor" "Odoo")')
         return result

@@ -3,12 +3,12 @@ from odoo import api, models
 
 from .mail_routing import OPTIONS, PARAMETERS
 
-#: with which the keys of the addon's own parameters begin
+#: how the keys of the addon's own parameters begin
 PREFIX = "mail_company_routing."
 
 
 class IrConfigParameter(models.Model):
-    """Parameters that a route depends on are facts; the options among them may end native."""
+    """Parameters that a route depends on are facts; its options may make the addon active."""
 
     _inherit = "ir.config_parameter"
 
@@ -32,9 +32,9 @@ class IrConfigParameter(models.Model):
 
     @api.model
     def _forget_routing_facts(self, keys):
-        """Have the facts gathered anew, if any of these parameters is one of them."""
+        """Have the facts gathered again, if any of these parameters is one of them."""
         if not set(OPTIONS).isdisjoint(keys):
             self.env["mail.routing"]._forget_facts()
         elif not set(PARAMETERS).isdisjoint(keys):
-            # what untouched Odoo sets too: whether it is untouched does not depend on it
+            # Odoo itself sets these: they do not make the addon active
             self.env["mail.routing"]._forget_facts("facts")

@@ -9,7 +9,7 @@ class IrHttp(models.AbstractModel):
     _inherit = "ir.http"
 
     def session_info(self):
-        """Tell the administrator how much incoming mail waits for him."""
+        """Tell an administrator how many incoming mails could not be processed."""
         info = super().session_info()
         if self.env.user._is_system():
             info["mail_unprocessed_count"] = self.env["mail.unprocessed"].search_count([])

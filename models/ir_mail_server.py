@@ -69,7 +69,7 @@ _HEADERS = {
 
 
 class _Probe(list):
-    """Collects the servers that come down to native's ``_find_mail_server``."""
+    """Collects the servers that reach native's ``_find_mail_server``."""
 
 
 class IrMailServer(models.Model):
@@ -133,7 +133,7 @@ class IrMailServer(models.Model):
 
     @api.onchange("from_filter")
     def _onchange_from_filter(self):
-        # no dependency of the field: what was filled in by hand stays
+        # not a dependency of the field, so that an address filled in by hand stays
         if not self.sender_address:
             self._compute_sender_address()
 
@@ -214,7 +214,7 @@ class IrMailServer(models.Model):
         if probe is None and self.env["mail.routing"]._is_active():
             smtp_from = email_from or smtp_from
             if mail_servers is not None:
-                # an addon that would name a server on a message: which one is not its to decide
+                # an addon asks which server to name on a message: that is left to the decision
                 server = self.browse()
         return server, smtp_from
 
@@ -281,25 +281,54 @@ class IrMailServer(models.Model):
             lockstep=bool(delivery and delivery.turn and delivery.turn.lockstep_reason),
         )
 
+    def _register_hook(self):
+        """Have OAuth's logins go through :meth:`_log_in`, whichever addon was loaded first.
+
+        Odoo's modules for OAuth do not call the method that they override.
+        """
+        super()._register_hook()
+        login = type(self)._smtp_login
+        if login is IrMailServer._smtp_login:
+            return  # nobody comes before
+
+        def _smtp_login(self, connection, smtp_user, smtp_password):
+            if self.smtp_authentication in OAUTH_KINDS and self.env["mail.routing"]._is_active():
+                self._log_in(login.__get__(self), connection, smtp_user, smtp_password)
+            else:
+                login(self, connection, smtp_user, smtp_password)
+
+        self._patch_method("_smtp_login", _smtp_login)
+
+    def _unregister_hook(self):
+        super()._unregister_hook()
+        patched = vars(type(self)).get("_smtp_login")
+        if patched and patched.__module__ == __name__:
+            del type(self)._smtp_login
+
     def _smtp_login(self, connection, smtp_user, smtp_password):
-        """Log in, and hold up no lane for long."""
+        self._log_in(super()._smtp_login, connection, smtp_user, smtp_password)
+
+    def _log_in(self, login, connection, smtp_user, smtp_password):
+        """Log in; a lane waits no longer for this than for other answers.
+
+        :param login: the method of native's, or of a module, that has the connection log in
+        """
         delivery = Delivery.of(self.env)
         with delivery.logging_in(connection) if delivery else nullcontext():
-            self._smtp_login_safely(connection, smtp_user, smtp_password)
+            self._log_in_safely(login, connection, smtp_user, smtp_password)
 
-    def _smtp_login_safely(self, connection, smtp_user, smtp_password):
-        """Log in with letters of any script, and let no text carry what was sent."""
-        login = super()._smtp_login
+    def _log_in_safely(self, login, connection, smtp_user, smtp_password):
+        """Log in with characters of any script; no text repeats what was sent."""
         smtp = getattr(connection, "__obj__", connection)
         if isinstance(smtp, smtplib.SMTP):  # a test's is none
             Replies.of(smtp)
         if self and self.smtp_authentication != "login":
-            # a module's own way
+            # another module's way to log in
             if self.smtp_authentication in OAUTH_KINDS and self.env["mail.routing"]._is_active():
                 connection = OAuthLogin(connection)
             login(connection, smtp_user, smtp_password)
             return
-        # the connection goes on hiding what it was told: a server may repeat it later
+        # kept for the whole session: a server may repeat the password later
         connection.hide = hider(smtp_password)
         if not can_be_sent(smtp_user, smtp_password):
             raise smtplib.SMTPException(
@@ -317,7 +346,7 @@ class IrMailServer(models.Model):
         )
 
     def build_email(self, *args, **kwargs):
-        """Build a message in which every header stands on a line of its own, whatever is in it."""
+        """Build a message of which no value, whatever is in it, starts a header of its own."""
         if not self.env["mail.routing"]._is_active():
             return super().build_email(*args, **kwargs)
         kwargs.update(zip(_BUILD_ARGUMENTS, args, strict=False))
@@ -365,7 +394,7 @@ class IrMailServer(models.Model):
             raise sender._failure(error, error.__context__, session, mail_server_id) from error
         swallowed = delivery and not result and delivery.progress.error
         if swallowed:
-            # another addon has done it, on its way here
+            # another addon has caught it on its way here
             if isinstance(swallowed, smtplib.SMTPServerDisconnected):
                 raise swallowed
             error = MailDeliveryException(_("Mail Delivery Failed"), str(swallowed))
@@ -393,7 +422,7 @@ class IrMailServer(models.Model):
             delivery.fault = fault_of(cause, "mail")
         failure = self.env["mail.failure"]._in_authors_language()
         if isinstance(cause, UnsafeHeader):
-            explained = failure._unsafe_header(error, cause)
+            explained = failure._unsafe_header(cause)
         else:
             server = self._server_of_session(smtp_session, mail_server_id)
             explained = failure._refused(error, cause, server)
@@ -403,10 +432,10 @@ class IrMailServer(models.Model):
 
     @api.model
     def _is_for_others_too(self, cause):
-        """Tell whether a refusal is of one recipient, in a mail that others are to get as well.
+        """Tell whether a refusal concerns one recipient alone, of a mail that goes to others too.
 
-        Some providers object to the sender, or to the number of mails, when they are told a
-        recipient: that concerns all.
+        Some providers answer RCPT when they refuse the sender, or the number of mails: that
+        concerns all recipients.
         """
         if not isinstance(cause, smtplib.SMTPRecipientsRefused):
             return False
@@ -444,7 +473,7 @@ class IrMailServer(models.Model):
 
     @api.model
     def _get_default_from_address(self):
-        """Let a mail without a sender be built where the route has one for it."""
+        """Let native build a mail without a sender, if the route has one for it."""
         address = super()._get_default_from_address()
         delivery = Delivery.of(self.env)
         if address or not (delivery and delivery.route):
@@ -495,14 +524,14 @@ class IrMailServer(models.Model):
         return facts.servers[0] if len(facts.servers) == 1 else facts.config_server
 
     def _may_be_read(self):
-        """Tell whether whoever asks may read these servers; of none, whether he may read any."""
+        """Tell whether the user may read these servers; if there are none, any server."""
         return self.env.su or (
             self.check_access_rights("read", raise_exception=False)
             and self == self._filter_access_rules("read")
         )
 
     def _that_may_be_read(self):
-        """Give those of these servers that whoever asks may read."""
+        """Give those of these servers that the user may read."""
         if self.env.su:
             return self
         if not self.check_access_rights("read", raise_exception=False):
@@ -539,7 +568,7 @@ class IrMailServer(models.Model):
                 else:
                     raise
             if hidden:
-                raise UserError(hidden)  # here: in the block it would have the other as its context
+                raise UserError(hidden)  # outside the block: else the original would be its context
         return result
 
     def _get_test_email_addresses(self):

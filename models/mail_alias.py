@@ -50,7 +50,7 @@ class NoAlias:
     """Native's searches by alias name find nothing: the question was answered already."""
 
     def answer(self, domain):
-        """Give the aliases that a search finds; None: it is none by name.
+        """Give the aliases that a search finds; None: it does not search by name.
 
         :param domain: of the search
         """
@@ -77,7 +77,7 @@ class Addressed:
         return any(self._recipients.values())
 
     def answer(self, domain):
-        """Give the ids that a search finds; None: it is none of native's, by names."""
+        """Give the ids that a search finds; None: it is not one of native's, by a list of names."""
         if not isinstance(_names_asked(domain), list | tuple):
             return None
         is_forward = any(
@@ -87,7 +87,7 @@ class Addressed:
         ids = {id_ for found in reached.values() for id_ in found}
         found = self._aliases.filtered(lambda alias: alias.id in ids).filtered_domain(domain).ids
         if is_forward and found:
-            # native goes on with the recipients that made it one
+            # native then looks only at the recipients that made it a forward
             self._recipients = {
                 address: ids
                 for address, ids in self._recipients.items()
@@ -135,7 +135,7 @@ class Owners:
         return self.may_be is None or company_id in self.may_be
 
     def take(self, count):
-        """Give them once, where there are so many."""
+        """Give the ids, once; if their number is another one, only False."""
         ids, self.company_ids = self.company_ids, []
         return ids if len(ids) == count else [False] * count
 
@@ -191,7 +191,7 @@ class MailAlias(models.Model):
             """
         )
         twice = self.env.cr.fetchall()
-        if twice:  # native's constraint was lost: as it does, go on and say so
+        if twice:  # native's constraint was missing: log it and go on, as Odoo does
             _logger.error("Aliases that are there twice, rename them and update mail: %s", twice)
             return
         self.env.cr.execute(
@@ -311,7 +311,7 @@ class MailAlias(models.Model):
         result = super(MailAlias, aliases).write(vals)
         keeps.filtered(lambda alias: not alias.alias_incoming_local).alias_incoming_local = True
         if before is not None:
-            # an app writes anew what stays the same
+            # apps may write the values that the alias has already
             now = self.sudo()._placed()
             self.filtered(lambda one: now[one.id] != before[one.id])._check_company_of_domain()
         self._notice_local([vals])
@@ -319,7 +319,7 @@ class MailAlias(models.Model):
 
     @api.model
     def _notice_local(self, vals_list):
-        """Native finds every alias by its local part: one that is not found so ends it."""
+        """Make the addon active once an alias is not found by its local part, as in native."""
         says_so = any("alias_incoming_local" in vals for vals in vals_list)
         if says_so and not self._may_have_domains():
             self.env["mail.routing"]._forget_facts("activity")
@@ -331,10 +331,10 @@ class MailAlias(models.Model):
         """
         asked = self.env.context.get(ASKED)
         if not isinstance(asked, Asked):
-            # a parameter's: native finds it by its local part, whatever the domain
+            # the name is a parameter's, which native finds by its local part in any domain
             if not (self and self._may_have_domains()):
                 return super()._clean_and_check_unique(names)
-            # that of an alias alone
+            # of several aliases there is no one domain
             domain_id = self.alias_domain_id.id if len(self) == 1 else False
             asked = Asked([({"alias_domain_id": domain_id}, False)] * len(names))
         cleaning = self.with_context(**{LOOKUP: NoAlias(), ASKED: None})
@@ -536,9 +536,9 @@ class MailAlias(models.Model):
 
     @api.model
     def _search(self, domain, *args, **kwargs):
-        """Find, for native's searches while it routes a message, what is known already.
+        """Answer native's searches while it routes a message by what is known already.
 
-        Native asks by local part in the midst of ``message_route``; no other hook is there.
+        Native searches by local part in the middle of ``message_route``, which has no other hook.
         """
         lookup = self.env.context.get(LOOKUP)
         if isinstance(lookup, Addressed | NoAlias):
@@ -570,7 +570,7 @@ class MailAlias(models.Model):
 
     @api.model
     def _plain(self):
-        """Give this model as superuser, with no answer prepared."""
+        """Give this model as superuser, without prepared answers."""
         return self.sudo().with_context(**{LOOKUP: None, ASKED: None})
 
     @api.model
@@ -592,7 +592,7 @@ class MailAlias(models.Model):
     def _addressed(self, to, recipients, allowed=()):
         """Give the :class:`Addressed` of a message.
 
-        :param to: the addresses of To, as native shall see them
+        :param to: the addresses of To, as native is to see them
         :param recipients: those of all recipients
         """
         reached = self._reached([*to, *recipients], allowed)

@@ -10,7 +10,7 @@ class MailAliasMixin(models.AbstractModel):
 
     _inherit = "mail.alias.mixin"
 
-    # who may write the record chooses among the domains that he may read
+    # a user who may write the record may choose any domain that the user may read
     ALIAS_WRITEABLE_FIELDS = [
         "alias_name",
         "alias_contact",
@@ -28,13 +28,13 @@ class MailAliasMixin(models.AbstractModel):
         self._check_alias_domains(vals_list)
         thread = self
         if not self._may_write_aliases():
-            # that of any domain is the administrator's to say
+            # only an administrator may let an alias take mail of any domain
             context = self.env.context
             if "default_alias_incoming_local" in context:
                 without = {
                     key: context[key] for key in context.keys() - {"default_alias_incoming_local"}
                 }
-                # a key can be left out in no other way
+                # there is no other way to leave out a key
                 thread = self.with_context(without)  # pylint: disable=context-overridden
             vals_list = [
                 {name: vals[name] for name in vals.keys() - {"alias_incoming_local"}}
@@ -73,7 +73,7 @@ class MailAliasMixin(models.AbstractModel):
         before = self._addresses() if renamed and not self._may_write_aliases() else None
         result = super().write(vals)
         if before is not None:
-            # an app writes a name anew that stays the same
+            # apps may write the name that the alias has already
             now = self._addresses()
             self.filtered(lambda one: now[one.id] != before[one.id])._check_takes_no_answers()
         if moves and "alias_domain_id" not in vals:
@@ -89,7 +89,7 @@ class MailAliasMixin(models.AbstractModel):
         return result
 
     def _addresses(self):
-        """Give record id -> what its alias takes mail by."""
+        """Give record id -> what decides which mail its alias takes."""
         return {
             record.id: (
                 record.alias_id.id,
@@ -127,7 +127,7 @@ class MailAliasMixin(models.AbstractModel):
 
     @api.model
     def _check_alias_domains(self, vals_list):
-        """Let nobody choose a domain that he may not see: native writes the alias as superuser."""
+        """Refuse a domain that the user may not read: native writes the alias as superuser."""
         if self.env.su or not self.env["mail.alias"]._may_have_domains():
             return
         ids = {vals["alias_domain_id"] for vals in vals_list if vals.get("alias_domain_id")}
@@ -144,9 +144,9 @@ class MailAliasMixin(models.AbstractModel):
         )
 
     def _check_takes_no_answers(self):
-        """Let no alias that takes any domain have a name to which answers to others come.
+        """Refuse, for an alias that takes any domain, a name at which other answers arrive.
 
-        An administrator may give one: Odoo's CRM comes with the alias ``info``.
+        An administrator may choose one: Odoo's CRM comes with the alias ``info``.
 
         :raise UserError: which domain's, and what helps
         """

@@ -44,7 +44,7 @@ class MailDeliveryNote(models.AbstractModel):
 
     @api.model
     def _is_answer(self, sender, headers):
-        """Tell whether the sender answers a mail that he got: then it did arrive.
+        """Tell whether the sender answers a mail of ours: then it did arrive.
 
         A postmaster may be a customer, and a customer's holiday note comes without a sender.
         """
@@ -81,7 +81,7 @@ class MailDeliveryNote(models.AbstractModel):
             failed = [told] if told else [a for a in clues.failed if a in partners]
             failed = failed or [address for address in clues.quoted if address in partners]
             if not failed and len(partners) == 1:
-                failed = list(partners)  # he may have it forwarded to an address of his own
+                failed = list(partners)  # the recipient may have it forwarded elsewhere
         elif kind == "note":
             message, failed = self._find_by_recipient(
                 sender, clues, self._companies_of_note(email_message)
@@ -136,7 +136,7 @@ class MailDeliveryNote(models.AbstractModel):
 
     @api.model
     def _notifications(self, domain, **options):
-        # sudo: reports come as whoever runs the gateway
+        # sudo: the user is the one who runs the mail gateway
         notifications = self.env["mail.notification"].sudo()
         return notifications.search([("notification_type", "=", "email"), *domain], **options)
 
@@ -144,8 +144,8 @@ class MailDeliveryNote(models.AbstractModel):
     def _find_by_recipient(self, sender, clues, company_ids):
         """Find a mail of the last days by its recipient and its subject.
 
-        Not by its recipient alone: any stranger knows that, and may write such a note. He may try
-        subjects out as well: a note that names a list of them, or of addresses, is not believed.
+        Not by its recipient alone: any stranger knows that, and may write such a note. A stranger
+        may guess subjects as well: a note that names many, or many addresses, is not believed.
 
         :param company_ids: those whose mails it can be about; None: anybody's
         :return: the message, none where it cannot be told; the addresses it did not reach
@@ -186,7 +186,7 @@ class MailDeliveryNote(models.AbstractModel):
     def _may_tell(self, message, company_ids):
         """Tell whether a note that came to these companies can be about a message.
 
-        :param company_ids: None: it came to nobody's address, and to a mailbox of no company
+        :param company_ids: None: it came to no company's address, and to a mailbox of no company
         """
         company = message.record_company_id
         return company_ids is None or not company or company.id in company_ids

@@ -9,6 +9,7 @@ from odoo.exceptions import UserError
 from odoo.addons.base.models.ir_mail_server import MailDeliveryException
 
 from ..routing import Server, is_restricted, recognise_refusal, without_cure
+from ..routing.failures import FAILURES, HEADLINE, in_language, retell, without_headline
 from ..routing.retry import Fault
 from .delivery import Delivery
 
@@ -23,7 +24,7 @@ class ExplainedDeliveryException(MailDeliveryException):
 class MailFailure(models.AbstractModel):
     """Turns what went wrong with a mail into sentences: which server, its words, what helps.
 
-    The author of the mail reads them, so :meth:`_in_authors_language` speaks his language.
+    The author of the mail reads them: see :meth:`_in_authors_language`.
     """
 
     _name = "mail.failure"
@@ -31,9 +32,9 @@ class MailFailure(models.AbstractModel):
 
     @api.model
     def _in_authors_language(self):
-        """Speak the language of whoever wrote the mail that is being sent: he reads the failure.
+        """Switch to the language of the author of the mail being sent, who reads the failure.
 
-        The queue's own user may well have another one.
+        The user who runs the queue may have another one.
         """
         delivery = Delivery.of(self.env)
         mail_ids = delivery.mail_ids() if delivery else ()
@@ -46,6 +47,19 @@ class MailFailure(models.AbstractModel):
         company = self.env["res.company"].sudo().browse(server.company_id or ()).name
         return f"{server.name} ({company})" if company else server.name
 
+    @api.model
+    def _say(self, event, **values):
+        """Say what happened, in the language of this environment.
+
+        :param event: a key of :data:`~..routing.failures.FAILURES`
+        :param values: what its sentence names
+        """
+        return self.env["mail.routing"]._translate(FAILURES[event]) % values
+
+    @api.model
+    def _headline(self):
+        return self.env["mail.routing"]._translate(HEADLINE)
+
     # ------------------------------------------------------------
     # Why a mail was not sent
     # ------------------------------------------------------------
@@ -56,16 +70,12 @@ class MailFailure(models.AbstractModel):
         words = words_of(error)
         cure = self._cure(error, words, server)
         if not cure and isinstance(error, UserError):
-            cure = _("Check the settings of this outgoing mail server, then retry.")
+            cure = self._say("check_settings")
         elif not cure:
-            cure = _("Check host, port and encryption of this outgoing mail server, then retry.")
+            cure = self._say("check_connection")
+        label = self._server_label(server)
         return ExplainedDeliveryException(
-            _(
-                "%(server)s cannot be used: \n%(error)s",
-                server=self._server_label(server),
-                error=words,
-            ),
-            cure,
+            self._say("no_connection", server=label, error=words), cure
         )
 
     @api.model
@@ -87,24 +97,17 @@ class MailFailure(models.AbstractModel):
         else:
             words = "\n".join(words_of_reply(*reply) for reply in replies_of(cause))
         if words:
-            told = _("%(server)s refused this mail:\n%(words)s", server=label, words=words)
+            told = self._say("refused", server=label, words=words)
         else:
             # native's own words name the server of a queue 'None'
             words = words_of(cause) if cause else str(error)
-            told = _("%(server)s could not take this mail:\n%(words)s", server=label, words=words)
-        return ExplainedDeliveryException(error.args[0], told, cure)
+            told = self._say("not_taken", server=label, words=words)
+        return ExplainedDeliveryException(self._headline(), told, cure)
 
     @api.model
-    def _unsafe_header(self, error, cause):
+    def _unsafe_header(self, cause):
         """Say why a mail with a header that would make another one is not sent."""
-        return ExplainedDeliveryException(
-            error.args[0],
-            _(
-                "This mail was not sent: one of its values would make a header of its own, %s."
-                " Take the line breaks out of its subject, names and addresses, then retry.",
-                cause,
-            ),
-        )
+        return ExplainedDeliveryException(self._headline(), self._say("unsafe_header", line=cause))
 
     @api.model
     def _hung_up(self, server: Server, error, handed_over):
@@ -113,21 +116,8 @@ class MailFailure(models.AbstractModel):
         :param handed_over: whether the server had been given the whole mail
         :return: the reason, as it is kept
         """
-        label = self._server_label(server)
-        if handed_over:
-            return _(
-                "%(server)s hung up after it had been given the whole mail, without saying whether"
-                " it took it: %(error)s\nThe mail may have arrived. Ask the recipient before you"
-                " retry.",
-                server=label,
-                error=error,
-            )
-        return _(
-            "%(server)s hung up while this mail was being sent: %(error)s\nThe mail was not"
-            " delivered. Check the server, then retry.",
-            server=label,
-            error=error,
-        )
+        event = "hung_up_after" if handed_over else "hung_up"
+        return self._say(event, server=self._server_label(server), error=error)
 
     @api.model
     def _refused_recipients(self, server: Server, refused, others_have_it):
@@ -137,12 +127,7 @@ class MailFailure(models.AbstractModel):
         :return: the reason, as it is kept
         """
         label = self._server_label(server)
-        if others_have_it:
-            told = _(
-                "%s did not take this mail for some of its recipients; the others have it.", label
-            )
-        else:
-            told = _("%s did not take this mail for its recipients.", label)
+        told = self._say("recipients_some" if others_have_it else "recipients", server=label)
         sentences = [self._refusal_sentence(address, *refused[address]) for address in refused]
         return "\n".join([told, *sentences, self._refusal_cure(refused)])
 
@@ -153,20 +138,14 @@ class MailFailure(models.AbstractModel):
         :param refused: address -> (code, words)
         """
         if any(code >= 500 for code, _reply in refused.values()):
-            return _("Correct the addresses, then retry: it is sent to those who have not got it.")
-        return _("Retry later: it is sent to those who have not got it.")
+            return self._say("correct_addresses")
+        return self._say("retry_later")
 
     @api.model
     def _refusal_sentence(self, address, code, reply):
         """Tell whom the server refused, in its words."""
-        words = words_of_reply(code, reply)
-        if code < 500:
-            return _(
-                "%(address)s was refused for the time being: %(words)s",
-                address=address,
-                words=words,
-            )
-        return _("%(address)s was refused: %(words)s", address=address, words=words)
+        event = "recipient_later" if code < 500 else "recipient"
+        return self._say(event, address=address, words=words_of_reply(code, reply))
 
     @api.model
     def _killed(self, label):
@@ -174,35 +153,25 @@ class MailFailure(models.AbstractModel):
 
         :param label: name of the server
         """
-        return _(
-            "Odoo was stopped while it gave this mail to %s.\nThe mail may have arrived. Ask the"
-            " recipient before you retry.",
-            label,
-        )
+        return self._say("killed", server=label)
 
     @api.model
     def _given_up(self, server: Server, hours, words):
-        """Say that a server could not be had for so long that its mails fail.
+        """Say that a server could not be used for so long that its mails fail.
 
         :param hours: of General Settings
         :param words: the last reply
         """
-        return _(
-            "%(server)s could not be used for %(hours)s hours: %(error)s\nCheck the server, then"
-            " retry.",
-            server=self._server_label(server),
-            hours=hours,
-            error=words,
-        )
+        label = self._server_label(server)
+        return self._say("given_up", server=label, hours=hours, error=words)
 
     @api.model
     def _paused(self, server: Server, until, reason):
         """Give the exception that tells why a mail that must leave now does not."""
         return ExplainedDeliveryException(
-            _("Mail Delivery Failed"),
-            _(
-                "%(server)s pauses until %(time)s: %(reason)s\nAn administrator can end that by Try"
-                " Now, on its form.",
+            self._headline(),
+            self._say(
+                "paused",
                 server=self._server_label(server),
                 time=self.env["mail.mail"]._time_of_day(until, self.env["mail.lane"]._now()),
                 reason=reason,
@@ -220,7 +189,7 @@ class MailFailure(models.AbstractModel):
         :param cause: the smtplib exception, if there is one
         :param text: the reply as it was reported, where there is no exception
         :param mail_from: the envelope sender that was refused; settings may have changed since
-        :param readable: whether the reader may know what the server logs in as
+        :param readable: whether the reader may know the server's login
         """
         facts = self.env["mail.routing"]._get_facts()
         for code, reply in replies_of(cause) or [(None, text)]:
@@ -278,16 +247,16 @@ class MailFailure(models.AbstractModel):
 
         :param reason: one that is known
         :param server: its :class:`~..routing.Server`, None where that is not known
-        :param readable: whether whoever asks may read that server
+        :param readable: whether the user may read that server
         """
-        # nothing is known of it: not that it has no username either
+        # nothing is known of it, so nothing is said of a missing username
         unknown = Server(id=None, name=_("the mail server"), has_username=True)
         server = server or unknown
         cure = self._cure(None, reason, server, mail_from)
         if cure in reason:
             return ""
         if server.id and not readable:
-            # what helps is anybody's, which server it was is the administrator's
+            # anybody may know what helps, but only an administrator which server it was
             server = dataclasses.replace(server, name=unknown.name)
             cure = self._cure(None, reason, server, mail_from, readable=False)
             cure = cure.replace(server.sender_address, "…") if server.sender_address else cure
@@ -295,14 +264,42 @@ class MailFailure(models.AbstractModel):
 
     @api.model
     def _without_cure(self, reason):
-        """Give a failure that was kept without what helps: the reader is told that in his language.
+        """Give a failure that was kept, without what helps.
 
-        It was kept in the language of the mail's author.
+        It was kept in the language of the mail's author; the reader is told what helps in theirs.
         """
         for lang, _name in self.env["res.lang"].get_installed():
             translate = self.env["mail.routing"].with_context(lang=lang)._translate
             reason = without_cure(reason, translate)
         return reason
+
+    @api.model
+    def _retold(self, reason):
+        """Give a failure that was kept in the reader's language; the provider's words stay.
+
+        It was kept in the language of the mail's author.
+        """
+        if not reason:
+            return reason
+        translate = self.env["mail.routing"]._translate
+        told = in_language(translate)
+        headlines = {HEADLINE}
+        # a language may have been removed since; everybody has English
+        for lang in {"en_US", *dict(self.env["res.lang"].get_installed())}:
+            of_language = self.env["mail.routing"].with_context(lang=lang)._translate
+            headlines.add(of_language(HEADLINE))
+            reason = retell(reason, in_language(of_language), told)
+        return without_headline(reason, headlines)
+
+    @api.model
+    def _told(self, reason, cure):
+        """Give why a mail failed, and what helps, in the reader's language.
+
+        :param reason: as it was kept
+        :param cure: of :meth:`_cures_of`, which stands in place of the one that was kept
+        """
+        reason = self._without_cure(reason or "") if cure else reason
+        return "\n".join(filter(None, (self._retold(reason), cure))) or False
 
     # ------------------------------------------------------------
     # Who helps
@@ -310,7 +307,7 @@ class MailFailure(models.AbstractModel):
 
     @api.model
     def _is_for_administrators(self, failure_type, reason):
-        """Tell whether a failure is an administrator's to settle; addresses are anybody's.
+        """Tell whether only an administrator can settle a failure; anybody can correct an address.
 
         :param failure_type: of the notification
         :param reason: as it was kept, in the language of the mail's author
@@ -330,7 +327,7 @@ class MailFailure(models.AbstractModel):
 
         :param companies: records of ``res.company``
         """
-        # sudo: who is an administrator is anybody's to know who needs one
+        # sudo: a user who needs an administrator may know who they are
         administrators = (
             self.env.ref("base.group_system")
             .sudo()

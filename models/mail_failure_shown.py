@@ -77,6 +77,23 @@ class MailMail(models.Model):
         help="No server may send this mail: what helps is a setting of a company",
     )
 
+    failure_text = fields.Text(
+        string="Why It Failed",
+        compute="_compute_failure_text",
+        help="The words of the server, and what helps, in your language",
+    )
+
+    @api.depends("failure_reason", "failure_help")
+    @api.depends_context("lang", "uid")
+    def _compute_failure_text(self):
+        self.failure_text = False
+        if not self.check_access_rights("read", raise_exception=False):
+            return
+        for mail in self:
+            mail.failure_text = self.env["mail.failure"]._told(
+                mail.failure_reason, mail.failure_help
+            )
+
     @api.depends("state", "failure_reason")
     @api.depends_context("uid")
     def _compute_lacks_server(self):
@@ -124,7 +141,7 @@ class MailMail(models.Model):
             mail.has_failed_server = bool(mail._failed_server())
 
     def _failed_server(self):
-        """Give the outgoing server that this mail failed at, where whoever asks may open it."""
+        """Give the outgoing server that this mail failed at, if the user may open it."""
         server = self.sent_server_id.sudo(False).exists()
         return server if server._may_be_read() else server.browse()
 
@@ -144,7 +161,7 @@ class MailMail(models.Model):
     def action_open_failed_server(self):
         """Open the outgoing server that a mail failed at.
 
-        :raises UserError: where there is none that whoever asks may open
+        :raises UserError: there is none that the user may open
         """
         for mail in self:
             server = mail._failed_server()
@@ -167,7 +184,7 @@ class MailMail(models.Model):
         }
 
     def _put_in_queue(self):
-        """Let the queue send these mails again; their envelopes are red no more."""
+        """Let the queue send these mails again; their envelopes are no longer red."""
         self.mark_outgoing()
         messages = self._notifications_wait().mail_message_id.sudo(False)
         messages.filtered(
@@ -193,7 +210,7 @@ class MailMail(models.Model):
 
 
 def done(message, kind):
-    """Give the action that says what was done, and leaves its reader where he is.
+    """Give a notification that says what was done, and leaves the page open.
 
     :param kind: ``success``, ``info`` or ``warning``
     """
@@ -204,7 +221,7 @@ def done(message, kind):
             "message": message,
             "type": kind,
             "sticky": kind == "warning",
-            # the form or list that one is in shows it anew; a dialog is closed
+            # reloads the form or list; closes a dialog
             "next": {"type": "ir.actions.act_window_close"},
         },
     }

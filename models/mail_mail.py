@@ -25,6 +25,8 @@ _logger = logging.getLogger(__name__)
 _CLAIMED_AT_ONCE = 500
 #: the first key of PostgreSQL's advisory locks on mails that are being sent; the second is the id
 _BEING_SENT = 0x6D636D73
+#: key in the context, and of what a cursor keeps: mails leave once this transaction is committed
+AFTER_COMMIT = "mail_company_routing_after_commit"
 
 
 class MailMail(models.Model):
@@ -61,8 +63,8 @@ class MailMail(models.Model):
     def _refusing_servers(self):
         """Give mail id -> the server that refused it, for all at once.
 
-        Where the server was not kept, or is not in use any more, it is the one that the mail would
-        go by now; None where none may send it.
+        If that was not stored, or is archived, it is the server that the mail would go by now; None
+        if no server may send it.
         """
         known = self.env["mail.routing"]._get_facts().server
         # sudo: the server is the administrator's to see
@@ -86,11 +88,11 @@ class MailMail(models.Model):
             raise AccessError(
                 _("Only an administrator may change the Sender Policy of an outgoing mail server.")
             )
-        # sudo: also mails of companies that are not ticked; somebody may have been quicker
+        # sudo: also mails of companies not ticked in the switcher; some may be gone meanwhile
         refused = self.sudo().exists().filtered("is_sender_refused")
         by_mail = refused._refusing_servers()
         server_ids = {server.id for server in by_mail.values() if server and server.id}
-        # of a company that he does not work in, neither the server nor its mails are his to change
+        # not servers of companies that the user does not work in, nor their mails
         servers = self.env["ir.mail_server"].browse(server_ids)._that_may_be_read().sudo()
         refused = refused.filtered(
             lambda mail: by_mail[mail.id] and by_mail[mail.id].id in servers.ids
@@ -113,17 +115,21 @@ class MailMail(models.Model):
 
     @api.model
     def default_get(self, fields_list):
-        """As of the message: native makes a mail, as superuser, in the context of its user."""
+        """Take no company from the context, which is the user's; native creates as superuser."""
         return without_ours(super().default_get(fields_list))
 
     def send(self, auto_commit=False, raise_exception=False):
-        """Send each server's mails on their own, whatever happens to the others'."""
+        """Send the mails of each server apart, so that a failure at one does not affect another."""
         if not self.env["mail.routing"]._is_active():
             mails = self.with_context(mail_delivery=Delivery(one_by_one=auto_commit))
             return super(MailMail, mails).send(
                 auto_commit=auto_commit, raise_exception=raise_exception
             )
         self.check_access_rights("read")  # before any server is asked: anybody may call it
+        can_wait = not auto_commit and not raise_exception and self.env["mail.lane"]._commits()
+        if can_wait and self.env.context.get(AFTER_COMMIT):
+            self._send_after_commit()
+            return True
         if auto_commit:
             groups = self._groups_of_queue()
         else:
@@ -167,6 +173,20 @@ class MailMail(models.Model):
                     _logger.exception("The mails of %s wait", server)
         return True
 
+    def _send_after_commit(self):
+        """Send these mails once this transaction is committed, all of them together.
+
+        Odoo repeats a request after a conflict. A mail that the request has written would be
+        written again, and the first one would have left. Native does so for notifications.
+        """
+        postcommit = self.env.cr.postcommit
+        mail_ids = postcommit.data.get(AFTER_COMMIT)
+        if mail_ids is None:
+            mail_ids = postcommit.data[AFTER_COMMIT] = []
+            context = {key: value for key, value in self.env.context.items() if key != AFTER_COMMIT}
+            postcommit.add(partial(_send_at_once, self.env.registry, context, mail_ids))
+        mail_ids += self.ids
+
     def _delivery(self):
         """Give the queue's :class:`~.delivery.Delivery` that these mails are part of, if any."""
         delivery = Delivery.of(self.env)
@@ -196,10 +216,10 @@ class MailMail(models.Model):
                 yield mails, routes[batch_ids[0]].failure
 
     def _groups_of_queue(self):
-        """Give the groups of :meth:`_split_by_route`; a mail without a route takes none along.
+        """Give the groups of :meth:`_split_by_route`; an error in one mail stops no other.
 
-        Where another one has a route, what is wrong is the mail's: it fails. Where none has, it
-        may be anything, such as an upgrade under way: all stay in the queue.
+        If other mails have a route, the error is that mail's own, and it fails. If none has, the
+        cause may be anything, such as an upgrade under way: all stay in the queue.
         """
         groups, undecided = self._groups_and_undecided()
         for mail, error in undecided:
@@ -260,9 +280,9 @@ class MailMail(models.Model):
     # ------------------------------------------------------------
 
     def _authors_language(self):
-        """Give the language of whoever wrote the first of these mails: he reads the failure.
+        """Give the language of the author of the first of these mails, who reads the failure.
 
-        The queue's own user may well have another one.
+        The user who runs the queue may have another one.
         """
         # sudo: any user's language
         return self[:1].sudo().create_uid.lang or self.env.lang
@@ -279,8 +299,8 @@ class MailMail(models.Model):
     def write(self, vals):
         is_sent = "message_id" in vals and self._delivery()
         if is_sent and all(mail.message_id == vals["message_id"] for mail in self):
-            # native writes what it has read: for the message that would be two statements a mail,
-            # and a conflict with whoever writes it at the same time
+            # native writes back what it has read: two statements a mail on its message, and a
+            # conflict with anybody who writes the message at the same time
             vals = {name: value for name, value in vals.items() if name != "message_id"}
         reason = vals.get("failure_reason")
         if isinstance(reason, Exception) and not isinstance(reason, ExplainedDeliveryException):
@@ -292,7 +312,7 @@ class MailMail(models.Model):
         return super().write(vals)
 
     def _send(self, auto_commit=False, raise_exception=False, smtp_session=None):
-        """Send mail by mail, so that one that fails takes no other along."""
+        """Send mail by mail, so that a failure stops no other mail."""
         delivery = self._delivery()
         if delivery is None:
             return super()._send(
@@ -336,6 +356,7 @@ class MailMail(models.Model):
             send()
         except smtplib.SMTPServerDisconnected as error:
             if raise_exception:
+                self._settle_turn()
                 raise
             if delivery.session:
                 delivery.session.close()
@@ -348,6 +369,7 @@ class MailMail(models.Model):
             raise
         except Exception as error:
             if raise_exception or not auto_commit:
+                self._settle_turn()
                 raise
             self._settle_interrupted(error)
         self._settle_turn()
@@ -355,10 +377,10 @@ class MailMail(models.Model):
     def _settle_broken_off(self, error):
         """Settle the mail that was being sent when the session broke off.
 
-        Not lost, not sent twice: it stays in the queue if the session had died before its turn;
-        it fails, loudly and to be retried by hand, if the server hung up on it (else it might
-        hold up the queue behind it for ever); and if the server had the whole mail but gave no
-        answer, it fails with the warning that it may have arrived.
+        It is neither lost nor sent twice. If the session had ended before its turn, it stays in the
+        queue. If the server hung up on it, it is put off, or fails once its time is over, so that
+        it does not hold up the queue behind it for ever. If the server had the whole mail but gave
+        no answer, it fails with the warning that it may have arrived.
         """
         delivery = self._delivery()
         mail = self.with_context(lang=self._authors_language()).exists()
@@ -367,7 +389,7 @@ class MailMail(models.Model):
         cause = error.__cause__ if said_goodbye else error
         delivery.fault = fault_of(cause, phase, delivery.served())
         fault = delivery.fault
-        # an idle session that ends without a word is nobody's failure
+        # the end of an idle session, without a word, is no failure
         is_idle = delivery.progress.died_before() and not (fault.code or fault.timed_out)
         if mail and not is_idle and mail._put_off(str(error)):
             return
@@ -416,9 +438,9 @@ class MailMail(models.Model):
     # ------------------------------------------------------------
 
     def _persistently(self, work):
-        """Do what must be kept, and commit it, although others write the same records.
+        """Do some work and commit it, although others may write the same records.
 
-        :param work: what to do; done anew, in a new transaction, where PostgreSQL asks for it
+        :param work: function; called again, in a new transaction, after a conflict
         :return: what it returns
         """
         cr = self.env.cr
@@ -442,9 +464,9 @@ class MailMail(models.Model):
     def _claimed(self):
         """Keep other workers from these mails while they are sent one by one.
 
-        Whatever a worker reads first, both send a mail that waits in the queue when a second one
-        starts. A lock on the rows would end with the commit after the first mail; this one ends
-        with the session (PostgreSQL 13.3.5), so also when the process is killed.
+        Two workers that read the queue at the same time would otherwise both send the same mails. A
+        lock on the rows would end with the commit after the first mail; an advisory lock ends with
+        the database session (PostgreSQL 13.3.5), so also when the process is killed.
 
         :return: context manager that gives the mails that nobody else is sending
         """
@@ -474,7 +496,7 @@ class MailMail(models.Model):
         try:
             return self._claim_once()
         except psycopg2.Error:
-            # a rollback gives back no lock, and what is locked twice is to be given back twice
+            # a rollback releases no advisory lock, and one taken twice must be released twice
             if not self.env.cr.closed:
                 self.env.cr.rollback()
                 self._give_back()
@@ -519,11 +541,11 @@ class MailMail(models.Model):
         return self.filtered(lambda mail: mail.id in free)
 
     def _settle_interrupted(self, error):
-        """Settle the mail in whose transaction something else failed than its sending.
+        """Settle a mail whose transaction failed, while its sending did not.
 
-        Somebody wrote the mail, its message or a notification at the same time, or deleted one.
-        Before the server has taken the mail, that costs it no more than this run. After, it counts
-        as sent, whatever was written meanwhile: else it would be sent again.
+        Somebody wrote or deleted the mail, its message or a notification at the same time. If the
+        server had not taken the mail yet, it waits for the next run. If it had, the mail counts as
+        sent, whatever was written meanwhile: else it would be sent again.
         """
         delivery = self._delivery()
         if self._is_cut_off(error):
@@ -569,12 +591,12 @@ class MailMail(models.Model):
                 mail._persistently(mail._settle_delivered)
 
     def _keep_after_rollback(self):
-        """See to it that what has left stays sent, should this transaction be rolled back.
+        """Mark mails that have left as sent, even if this transaction is rolled back.
 
-        What a rollback takes back is done again: by Odoo, which repeats a request, or by the queue.
+        Else they would be sent again: by Odoo, which repeats a request, or by the queue.
         """
         if getattr(threading.current_thread(), "testing", False):
-            return  # there a rollback ends a test
+            return  # a test's rollback is only its end
         delivery = self._delivery()
 
         def keep():
@@ -600,7 +622,7 @@ class MailMail(models.Model):
         )
 
     def _waiting_recipients(self):
-        """Tell whether there are recipients whom this mail was not tried for yet."""
+        """Tell whether the server has not answered yet for some recipients of this mail."""
         delivery = self._delivery()
         addresses = [
             address
@@ -626,7 +648,7 @@ class MailMail(models.Model):
         )
 
     def _postprocess_sent_message(self, success_pids, failure_reason=False, failure_type=None):
-        """Let nothing that was refused pass for sent, and take those who got it off a failure."""
+        """Count no refused recipient as sent; after a partial failure keep only the others."""
         delivery = self._delivery()
         if not delivery or self.ids != [delivery.mail_id]:
             if delivery and failure_type == "mail_smtp":  # native keeps the words on the mail only
@@ -672,7 +694,7 @@ class MailMail(models.Model):
         return result
 
     def _take_off_served(self):
-        """Take those who got this mail off it: a retry is for the others."""
+        """Remove those who got this mail from its recipients: a retry is for the others."""
         delivery = self._delivery()
         served = self._delivered_recipients()
         waiting_to, waiting_cc = (
@@ -683,7 +705,7 @@ class MailMail(models.Model):
             ]
             for text in (self.email_to, self.email_cc)
         )
-        # the address that was refused of somebody who has got it at another one
+        # somebody with two addresses got it at one, and was refused at the other
         waiting_to += [
             address
             for partner in served
@@ -702,6 +724,22 @@ class MailMail(models.Model):
         )
 
 
+def _send_at_once(registry, context, mail_ids):
+    """Send mails in a transaction of their own; what cannot be sent waits in the queue.
+
+    :param registry: of their database
+    :param context: of whoever wrote them
+    :param mail_ids: of those that are still there
+    """
+    try:
+        with registry.cursor() as cr:
+            env = api.Environment(cr, SUPERUSER_ID, context)
+            env["mail.mail"].browse(mail_ids).exists().send()
+    except Exception:
+        # what was to be done is done and committed: its caller is not to be told that it failed
+        _logger.exception("Mails wait in the queue: %s", mail_ids)
+
+
 def _is_of_sender(reason):
     """Tell whether a kept failure says that the provider refused the sender."""
     refusal = recognise_refusal(None, reason or "")
@@ -709,9 +747,9 @@ def _is_of_sender(reason):
 
 
 def _is_conflict(error):
-    """Tell whether PostgreSQL asks for doing it again, at the root of an exception.
+    """Tell whether an exception, or one that it was raised after, is a conflict to be repeated.
 
-    What reports an error by reading from the database fails once more, and otherwise.
+    Code that reads from the database while it reports a conflict fails again, with another error.
     """
     while error:
         if getattr(error, "pgcode", None) in PG_CONCURRENCY_ERRORS_TO_RETRY:

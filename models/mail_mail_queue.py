@@ -20,7 +20,7 @@ class MailMail(models.Model):
 
     _inherit = "mail.mail"
 
-    # no defaults, which would be written into each mail there is; no prefetch: native reads no more
+    # no defaults: they would be written into every mail; no prefetch: native reads no more
     tries = fields.Integer(
         copy=False,
         readonly=True,
@@ -91,7 +91,7 @@ class MailMail(models.Model):
     def _waiting_sentences(self):
         """Say of these mails until when they wait, and why, in the reader's language.
 
-        :return: mail id -> sentence; without those that wait for nothing but their turn
+        :return: mail id -> sentence; without mails that only wait for their turn
         """
         if not (self.ids and self.env["mail.routing"]._is_active()):
             return {}
@@ -148,7 +148,7 @@ class MailMail(models.Model):
         return super(MailMail, mails).process_email_queue(ids=ids)
 
     def mark_outgoing(self):
-        """Begin anew with a mail that is to be sent once more."""
+        """Forget earlier tries of mails that are to be sent again."""
         result = super().mark_outgoing()
         if self.ids and self.env["mail.routing"]._is_active():
             self._begin_anew()
@@ -258,7 +258,7 @@ class MailMail(models.Model):
                 turn.distrust(delivery.session.misbehaved)
 
     def _not_settled(self):
-        """Give those of these mails that still wait; it costs nothing where none can."""
+        """Give those of these mails that still wait; without a query where none can."""
         delivery = self._delivery()
         if not (delivery.ended_early or delivery.put_off):
             return self.browse()
@@ -267,7 +267,7 @@ class MailMail(models.Model):
 
     def _count_messages(self):
         """Tell as how many messages native sends this mail: one for each partner, one for To."""
-        mail = self.browse(self.id)  # alone: after each commit all would be read anew
+        mail = self.browse(self.id)  # no prefetch: each commit empties the cache
         return len(mail.recipient_ids) + bool(mail.email_to) or 1
 
     # ------------------------------------------------------------
@@ -290,7 +290,7 @@ class MailMail(models.Model):
         return True
 
     def _put_off(self, reason):
-        """Leave this mail in the queue, where what it met may pass.
+        """Leave this mail in the queue, if its failure is temporary.
 
         :param reason: why it was not sent, in its author's language
         :return: whether it is
@@ -351,9 +351,9 @@ class MailMail(models.Model):
 
     @api.model
     def _give_up(self, turn):
-        """Fail the mails of a server that could not be had for the hours of General Settings.
+        """Fail the mails of a server that could not be used for the hours of General Settings.
 
-        What a lane has no time for is the next one's, see ``mail.lane._overdue_server``.
+        What a lane has no time for is left to the next: see ``mail.lane._overdue_server``.
 
         :param turn: the server's; it pauses because of its last reply
         :return: whether there were any
@@ -406,9 +406,10 @@ class MailMail(models.Model):
 
 
 def _without_cure(reason):
-    """Give who said what: what helps stands on the lines below, and is not needed while it waits.
+    """Give a failure without what helps, which is not needed while the mail waits.
 
-    The provider's words have a line of their own, behind a colon.
+    Who failed is on the first line. Where that ends in a colon, the next one has the provider's
+    words; what helps comes after them.
     """
     who, _break, words = reason.partition("\n")
     if not who.endswith((":", "：")):

@@ -12,7 +12,7 @@ from ..routing import Draft, decide_reply_to, parse_mailbox
 
 _logger = logging.getLogger(__name__)
 
-#: what only this addon says of a message
+#: fields that only this addon's code may set
 OURS = frozenset({"record_alias_domain_id", "record_company_id"})
 
 
@@ -34,12 +34,12 @@ class MailMessage(models.Model):
 
     @api.model
     def default_get(self, fields_list):
-        """Take no company from a context: it is a user's, also where a superuser writes."""
+        """Take no company from the context: it is the user's, even if the superuser creates."""
         return without_ours(super().default_get(fields_list))
 
     @api.model_create_multi
     def create(self, values_list):
-        """Give every message its company, so that whoever sends it later need not guess."""
+        """Store the company of each message, so that it is known when the queue sends it."""
         if not self.env.su:
             values_list = [self._as_user_may_say(values) for values in values_list]
         if not self.env["mail.routing"]._is_active():
@@ -57,8 +57,8 @@ class MailMessage(models.Model):
     def _as_user_may_say(self, values):
         """Take out what would let a user's mail leave by another company's server.
 
-        That is the company of the mail, and a server of a company that he does not work in. A
-        template that sends by itself names its server all the same: native is superuser there.
+        That is the company of the mail, and a server of a company that the user does not work in. A
+        template that sends keeps its server: native is superuser there.
         """
         values = without_ours(values)
         server_id = values.get("mail_server_id")
@@ -93,10 +93,10 @@ class MailMessage(models.Model):
 
     @api.model
     def _unset_natives_reply_to(self, values_list):
-        """Let Reply-To be decided where native put in the author's own address for want of another.
+        """Leave Reply-To to the decision where native set the author's address, having no other.
 
-        Templates without a Reply-To, invitations and the like do. Answers that shall reach the
-        author himself go to the address that he has in this company.
+        Native does so for templates without a Reply-To, invitations and the like. Answers that are
+        meant for the author go to the author's address in this company.
         """
         routing = self.env["mail.routing"]
         own = []
@@ -154,7 +154,7 @@ class MailMessage(models.Model):
                 raise
             except Exception:
                 # one model's fault must not hold up the mail of all the others
-                _logger.exception("No company can be had of the documents of %s", model)
+                _logger.exception("The companies of documents of %s cannot be read", model)
                 continue
             for res_id, company in companies.items():
                 if res_id and company:
@@ -185,13 +185,13 @@ class MailMessage(models.Model):
         # sudo: who writes on a document need not be in its company
         messages = self.sudo().with_company(company_id)
         messages = messages.with_context(mail_routing_author_id=values.get("author_id"))
-        # native knows no answer for a user notification about a document: it is never asked there
+        # native would fail on a user notification about a document, which it never asks about
         values = {name: value for name, value in values.items() if name != "message_type"}
         return super(MailMessage, messages)._get_reply_to(values)
 
 
 def without_ours(values):
-    """Take out what no user may say: his mail would leave by any company's server.
+    """Take out what no user may set: it would let mail leave by any company's server.
 
     :param values: of a message, or of a mail
     """

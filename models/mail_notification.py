@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: LGPL-3.0-only
 from odoo import api, fields, models
 
+#: types of failure that say less than its reason: 'Unknown error', 'Connection failed'
+SAID_BY_REASON = ("unknown", "mail_smtp")
+
 
 class MailNotification(models.Model):
     _name = "mail.notification"
@@ -38,7 +41,7 @@ class MailNotification(models.Model):
 
         Any user may make a notification, and name somebody else's mail in it.
         """
-        # sudo: whoever reads the message may know; the mail itself is not his to read
+        # sudo: readers of the message may know this much of a mail that they may not read
         return self.sudo().mail_mail_id.filtered(
             lambda mail: mail.mail_message_id in self.sudo().mail_message_id
         )
@@ -51,16 +54,16 @@ class MailNotification(models.Model):
         self.ensure_one()
         told = super().format_failure_reason()
         # where nothing is set, native keeps the words on the mail only
-        reason = self.failure_reason or self._mail().failure_reason or ""
-        reason = reason.strip()
-        if reason and reason not in told:
+        kept = (self.failure_reason or self._mail().failure_reason or "").strip()
+        reason = self.env["mail.failure"]._told(kept, self.failure_help)
+        if reason and self.failure_type in SAID_BY_REASON:
+            told = reason
+        elif reason and kept not in told:
             told = f"{told}:\n{reason}"
-        if self.failure_help:  # it is in the reader's language, what was kept in the author's
-            told = self.env["mail.failure"]._without_cure(told)
-        return "\n".join(filter(None, (told, self.failure_help, self.failure_contact)))
+        return "\n".join(filter(None, (told, self.failure_contact)))
 
     def _notification_format(self):
-        """Say also until when a mail waits, and why, to a colleague."""
+        """Tell internal users also until when a mail waits, and why."""
         rows = super()._notification_format()
         ready = self.filtered(
             lambda notification: (

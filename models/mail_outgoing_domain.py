@@ -69,10 +69,10 @@ class MailOutgoingDomain(models.Model):
             line.alias_domain_id = user.sudo().alias_domain_id.sudo(False)
 
     def _that_are_kept(self):
-        """Give those of these lines that are not a form's invention, and may be read.
+        """Give those of these lines that exist, and that the user may read.
 
-        From may be the login of a server: whatever user and company a form brings along, a line is
-        about whom it is kept of.
+        A form may send any user and company, and From may be the login of a server: only the line
+        in the database counts.
         """
         if not self.check_access_rights("read", raise_exception=False):
             return self.browse()

@@ -6,7 +6,7 @@ from odoo import _, api, fields, models
 from ..discovery import Preset
 from ..routing import provider_at
 
-#: Domains in which everybody can have a mailbox, of whatever provider: nobody's own
+#: public domains, in which everybody can have a mailbox, of all providers
 PUBLIC_DOMAINS = frozenset(
     {
         "126.com",

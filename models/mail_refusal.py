@@ -20,14 +20,14 @@ class MailMail(models.Model):
     _inherit = "mail.mail"
 
     def send(self, auto_commit=False, raise_exception=False):
-        """Put off what a transaction sends that may be rolled back, or repeated."""
+        """Put off sending while the transaction may be rolled back, or repeated."""
         if not self.env.context.get(SEND_LATER):
             return super().send(auto_commit=auto_commit, raise_exception=raise_exception)
         fetching = Fetching.of(self.env)
         if fetching:
             fetching.send_later(self)
         else:
-            # sudo: whoever may have mail processed need not be an administrator
+            # sudo: a user who may have mail processed need not be an administrator
             self.env.ref("mail.ir_cron_mail_scheduler_action").sudo()._trigger()
         return True
 
@@ -59,7 +59,7 @@ class MailMail(models.Model):
 
     @api.autovacuum
     def _gc_refusals(self):
-        """Delete refusals that were sent, as native does at once, when they count no more."""
+        """Delete sent refusals once they no longer count; native deletes them at once."""
         minutes = self.env["ir.config_parameter"].sudo().get_param("mail.gateway.loop.minutes", 120)
         limit = fields.Datetime.now() - datetime.timedelta(minutes=int(minutes))
         self.sudo().search(

@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: LGPL-3.0-only
+import logging
 from contextlib import closing, contextmanager
 
+import psycopg2
 from psycopg2.errors import LockNotAvailable
+from psycopg2.pool import PoolError
 
 from odoo import SUPERUSER_ID, _, api, models, tools
 from odoo.tools import str2bool
@@ -20,6 +23,8 @@ from ..routing import (
     is_address,
 )
 from .mail_failure import ExplainedDeliveryException
+
+_logger = logging.getLogger(__name__)
 
 # a decision may fall on any company, domain and server: all of them are its facts
 # pylint: disable=no-search-all
@@ -42,9 +47,9 @@ NOWHERE = object()
 
 
 class OwnView:
-    """What one transaction alone sees of the facts, until a part of it is undone.
+    """A view of the facts that one transaction has to itself, until a part of it is rolled back.
 
-    It is a key of the ormcache that nobody else can have.
+    It is a key in the ormcache that no other transaction can have.
     """
 
 
@@ -70,16 +75,16 @@ class MailRouting(models.AbstractModel):
         view = self._view("activity")
         if getattr(registry, "mail_routing_native_in", NOWHERE) == view:
             return False
-        active = self._seen("activity", self._asks_for_more_than_native)
+        active, is_shared = self._seen("activity", self._asks_for_more_than_native)
         # not where the view has changed meanwhile: it was not in this one
-        if not (active or isinstance(view, OwnView)) and view == self._view("activity"):
+        if not active and is_shared and view == self._view("activity"):
             registry.mail_routing_native_in = view
         return active
 
     @api.model
     @tools.ormcache("view")
     def _asks_for_more_than_native(self, view):
-        """Ask the database, past the records' cache: native's own reads stay what they are."""
+        """Ask by SQL: the cache of records, and so native's own queries, stay as they are."""
         with self._reader(view) as reader:
             settings = reader._gather_options()
             if settings["restrict_username"] or not settings["catch_all"]:
@@ -122,7 +127,7 @@ class MailRouting(models.AbstractModel):
         """Give the key under which facts that this transaction may see are kept in the ormcache.
 
         Everybody shares one view, which lasts until the next change is announced: every worker
-        counts those in ``cache_sequence``. Whoever has changed facts and not committed yet has an
+        counts those in ``cache_sequence``. A transaction that has changed facts has an
         :class:`OwnView`, and so has an installation, whose tables nobody else sees yet.
 
         :param kind: ``facts``; or ``activity``, for those that may end native behaviour
@@ -139,15 +144,23 @@ class MailRouting(models.AbstractModel):
 
         :param kind: as of :meth:`_view`
         :param read: method that takes a view, and the other arguments
+        :return: (what it gives, whether others see the same)
         """
+        view = self._view(kind)
+        if isinstance(view, OwnView):
+            return read(view, *args), False
         try:
-            return read(self._view(kind), *args)
-        except LockNotAvailable:  # by this transaction, it may be: one that changes the tables
-            return read(self._own_views(kind)[kind], *args)
+            return read(view, *args), True
+        except LockNotAvailable:  # maybe by this very transaction, if it alters the tables
+            return read(self._own_views(kind)[kind], *args), False
+        except (PoolError, psycopg2.OperationalError) as error:
+            # nobody else sees what is read by this connection; native needs no second one either
+            _logger.warning("There is no connection to read the settings by: %s", error)
+            return read(OwnView(), *args), False
 
     @api.model
     def _forget_facts(self, *kinds):
-        """Have the facts gathered anew: here at once, elsewhere as soon as this is committed.
+        """Have the facts gathered again: here at once, elsewhere once this is committed.
 
         :param kinds: as of :meth:`_view`; none: all
         """
@@ -178,12 +191,12 @@ class MailRouting(models.AbstractModel):
                 self._drop_shared_facts()
 
             def announce():
-                settle()
                 registry = transaction.registry
                 if registry.ready:  # else Odoo announces the whole registry when it is
                     registry.signal_changes()
 
             cursor.clear = clear_views
+            cursor.postcommit.add(settle)
             cursor.postcommit.add(announce)
             cursor.postrollback.add(settle)
         for kind in kinds:
@@ -219,7 +232,7 @@ class MailRouting(models.AbstractModel):
         :return: :class:`~..routing.Facts`, shared and immutable
         """
         config = tools.config
-        return self._seen(
+        facts, _is_shared = self._seen(
             "facts",
             self._facts_in,
             config.get("smtp_server") or "",
@@ -227,6 +240,7 @@ class MailRouting(models.AbstractModel):
             config.get("from_filter") or "",
             config.get("email_from") or "",
         )
+        return facts
 
     @api.model
     @tools.ormcache("view", "smtp_server", "smtp_user", "from_filter", "email_from")

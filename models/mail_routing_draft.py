@@ -87,12 +87,12 @@ class MailRoutingDraft(models.AbstractModel):
         me = self.env.user
         mine = (me.sudo().email_normalized, me.sudo().partner_id.id)
         if wanted == {mine} and me._is_internal():
-            # who writes himself is known already
+            # the user is the author, and known already
             return {mine[0]: [me.sudo()._routing_user()]}
         found = defaultdict(list)
         unknown = set()
         for address, partner_id in wanted:
-            # the author of the message counts; a mailing has one, who is known from its first mail
+            # the message's author counts; that of a mailing is in the cache after its first mail
             author = self._user_of_partner(partner_id, address)
             if author:
                 found[address].append(author._routing_user())
@@ -244,10 +244,10 @@ class MailRoutingDraft(models.AbstractModel):
 
     @api.model
     def _with_natives_reply_to(self, drafts):
-        """Tell in which drafts Reply-To is but the author's own address.
+        """Tell in which drafts Reply-To is only the author's own address.
 
-        Native takes that for want of another, where the author is a colleague; somebody else's is
-        given on purpose. One query for all, where any is needed.
+        If the author is a colleague, native set it, having no other; an address of somebody else
+        was given on purpose. One query for all, if any is needed.
 
         :return: set of positions in the list
         """

@@ -6,8 +6,8 @@ class MailRoutingFact(models.AbstractModel):
     """A model that the routing decision reads facts from.
 
     A model that inherits this mixin names in ``_routing_fields`` the fields that
-    ``mail.routing._get_facts`` reads; whoever changes one of them makes the facts be gathered
-    anew, in every worker (they are kept in Odoo's own ormcache, and a restart of none is needed).
+    ``mail.routing._get_facts`` reads. Changing one of them has the facts gathered again, in every
+    worker and without a restart, since they are kept in Odoo's own ormcache.
     """
 
     _name = "mail.routing.fact"

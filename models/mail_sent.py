@@ -94,12 +94,18 @@ class MailSent(models.Model):
     )
     failure_reason = fields.Text(readonly=True)
     failure_help = fields.Text(string="What Helps", compute="_compute_failure_help")
+    failure_text = fields.Text(
+        string="Why It Failed",
+        compute="_compute_failure_text",
+        help="The words of the server, and what helps",
+    )
 
     def init(self):
         tools.drop_view_if_exists(self.env.cr, self._table)
         self.env.cr.execute(
             """
             CREATE VIEW mail_sent AS (
+                -- the ids of both tables start at 1: even ones are notifications, odd ones mails
                 SELECT 2 * n.id::bigint AS id,
                     n.mail_message_id AS message_id,
                     n.mail_mail_id AS mail_id,
@@ -181,7 +187,7 @@ class MailSent(models.Model):
     def _senders_by_now(self):
         """Give message id -> the From that sending would give it now, for all at once.
 
-        Without those whose server whoever asks may not read: From may be its login.
+        Without those whose server the user may not read: From may be its login.
         """
         routing = self.env["mail.routing"]
         routes = {
@@ -211,13 +217,24 @@ class MailSent(models.Model):
         for mail, cure in zip(failed, cures, strict=True):
             mail.failure_help = cure
 
+    @api.depends("failure_reason", "failure_help")
+    @api.depends_context("lang", "uid")
+    def _compute_failure_text(self):
+        self.failure_text = False
+        if not self.check_access_rights("read", raise_exception=False):
+            return
+        for mail in self:
+            mail.failure_text = self.env["mail.failure"]._told(
+                mail.failure_reason, mail.failure_help
+            )
+
     def _failed_mails(self):
         mails = self.mail_id.exists().filtered(lambda mail: mail.state == "exception")
         # a notification may name any mail
         return mails.filtered(lambda mail: mail.mail_message_id in self.message_id)
 
     def onchange(self, values, field_name, field_onchange):
-        """Nobody fills in this list; Odoo would name any record in it, whoever asks."""
+        """Refuse: nobody fills in this list, and Odoo would name any record to anybody."""
         self.check_access_rights("write")
         return super().onchange(values, field_name, field_onchange)
 

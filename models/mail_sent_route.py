@@ -19,7 +19,7 @@ class Remembered(fields.Many2one):
     link to a record that is gone as empty; in code, ask the record whether it ``exists()``.
     """
 
-    # in lists stands the name that is kept beside it: an export would fail on what is gone
+    # lists show the name that is kept beside it; an export would fail on a deleted record
     exportable = False
     _description_sortable = False
 
@@ -58,7 +58,7 @@ class MailSentRoute(models.AbstractModel):
     #: name of the field that tells what became of the mail
     _sent_status = ""
 
-    # no prefetch: whoever reads the status asks for no more than he did
+    # no prefetch: reading the status reads no more columns than before
     sent_server_id = Remembered(
         "ir.mail_server",
         string="Sent by Server",
@@ -84,7 +84,7 @@ class MailSentRoute(models.AbstractModel):
         help="The envelope sender that the mail was given to the server with",
     )
 
-    # the author's address, of whatever company: Sent Mails shows it to who may read the mail there
+    # may be an address of any company: only Sent Mails shows it, to users who may read the mail
     sent_header_from = fields.Char(
         string="Sent From",
         copy=False,
@@ -107,7 +107,7 @@ class MailSentRoute(models.AbstractModel):
         if not self.check_access_rights("read", raise_exception=False):
             return
         failed = self.filtered(lambda record: record[record._sent_status] in FAILED)
-        # sudo: the server is the administrator's to see, what helps anybody's
+        # sudo: only administrators may see the server, but anybody what helps
         kept = failed.sudo()
         # both at once: neither is read along with other fields
         kept.filtered("id").read(["sent_server_id", "sent_mail_from"], load=None)
@@ -128,7 +128,7 @@ class MailSentRoute(models.AbstractModel):
         if self.env.su:
             return super().write({**vals, **kept})
         result = super().write(vals)
-        # sudo: the login is the administrator's to see, the mail anybody's to send
+        # sudo: anybody may send, but only administrators may see the login
         super(MailSentRoute, self.sudo()).write(kept)
         return result
 
@@ -138,10 +138,10 @@ class MailSentRoute(models.AbstractModel):
 
     @api.model
     def _check_route_access(self, *asked):
-        """Refuse to answer by the route whoever may not see it.
+        """Check that the user may see the fields of the route, if any is asked for.
 
-        :param asked: names of fields, or what holds them, such as ``x:max(sent_mail_from)``
-        :raises AccessError: where one is of the route
+        :param asked: names of fields, or texts with them, such as ``x:max(sent_mail_from)``
+        :raises AccessError: the user may not
         """
         names = [name for name in ROUTE_FIELDS if any(name in str(text) for text in asked)]
         if names and not self.env.su:
@@ -177,7 +177,7 @@ class MailSentRoute(models.AbstractModel):
         return super()._generate_order_by(order_spec, query)
 
     def onchange(self, values, field_name, field_onchange):
-        """Odoo names a record that somebody puts into a form, whoever he is."""
+        """Check access: Odoo would name any record that is put into a form, to anybody."""
         self._check_route_access(*values, *field_onchange)
         return super().onchange(values, field_name, field_onchange)
 

@@ -2,15 +2,17 @@
 from odoo import _, api, models
 from odoo.exceptions import AccessError
 
+from .mail_mail import AFTER_COMMIT
+
 
 class MailTemplate(models.Model):
     _inherit = "mail.template"
 
     @api.constrains("mail_server_id")
     def _check_server(self):
-        """Let nobody name a server of a company that he does not work in.
+        """Refuse a server of a company that the user does not work in.
 
-        Whoever sends a template's mail does so as superuser.
+        A template's mail is sent as superuser.
         """
         if self.env.su or not self.env["mail.routing"]._is_active():
             return
@@ -23,9 +25,11 @@ class MailTemplate(models.Model):
                 )
 
     def send_mail(self, res_id, *args, **kwargs):
-        """Let nobody say whose a mail is: native makes it as superuser, of whatever it is given.
+        """Take out what no user may set on a mail: native creates it as superuser.
 
-        :raises AccessError: where it is to be about a document that its writer may not read
+        What is to be sent at once is sent after the commit, see ``mail.mail._send_after_commit``.
+
+        :raises AccessError: the values name a document that the user may not read
         """
         values = kwargs.get("email_values") or (args[2] if len(args) > 2 else None)
         if values and not self.env.su:
@@ -35,10 +39,11 @@ class MailTemplate(models.Model):
                 args = (*args[:2], values, *args[3:])
             else:
                 kwargs["email_values"] = values
-        return super().send_mail(res_id, *args, **kwargs)
+        template = self.with_context(**{AFTER_COMMIT: True})
+        return super(MailTemplate, template).send_mail(res_id, *args, **kwargs)
 
     def _check_document(self, values):
-        """Check that whoever sends may read the document that values of a mail name."""
+        """Check that the user may read the document that values of a mail name."""
         model = values.get("model", self.model)
         res_id = values.get("res_id")
         if not res_id or model not in self.env:

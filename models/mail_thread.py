@@ -71,7 +71,7 @@ class MailThread(models.AbstractModel):
                     "mail_server_id": kwargs.get("mail_server_id"),
                 }
                 if records and not answered:
-                    # whose it is decides all the same; its name and address stay untold
+                    # its company still decides, but its name and address are not told
                     document = (records._name, records.ids[0])
                     owners = self.env["mail.message"]._companies_of_documents([document])
                     company_id = owners.get(document)
@@ -200,7 +200,7 @@ class MailThread(models.AbstractModel):
             # an alias that names a company has decided
             is_new = its_company and not existing_id and not (custom_values or {}).get("company_id")
             if is_new:
-                # native creates with sudo: neither the sender nor the alias's owner need be in it
+                # native creates with sudo: sender and alias owner need not work in that company
                 thread = self.with_company(its_company.id)
                 thread = thread.with_context(**{NEW_IN_COMPANY: NewIn(its_company.id)})
             thread_id = super(MailThread, thread)._message_route_process(
@@ -311,7 +311,7 @@ class MailThread(models.AbstractModel):
 
     @api.model
     def _in_company(self, company):
-        """Give this model in a company, if whoever runs it may work there."""
+        """Give this model in a company, if the user may work there."""
         if company is None:
             return self
         if not self.env.su and company.id not in self.env.user._get_company_ids():
@@ -440,10 +440,10 @@ class MailThread(models.AbstractModel):
 
     @api.model
     def _handle_report(self, message, message_dict, incoming):
-        """Take a report on a mail's delivery for what it is, wherever it was sent to.
+        """Handle a report on a mail's delivery, whatever address it was sent to.
 
         :return: whether it was one
-        :raise UserError: it is one, of a mail that cannot be told
+        :raise UserError: it is one, but not of a mail that can be found
         """
         sender = (email_split(message_dict.get("email_from") or "") or [""])[0].lower()
         headers = headers_of(message.raw_items())
@@ -474,10 +474,10 @@ class MailThread(models.AbstractModel):
 
     @api.model
     def _routing_handle_bounce(self, email_message, message_dict):
-        """Count once that a mail did not reach a recipient, though its report comes again.
+        """Count a bounce once, even if its report is fetched twice.
 
-        It does where fetching was killed after its commit and before the mark. Native knows a mail
-        again by its message, and a report makes none.
+        That happens when fetching is killed between commit and mark. Native recognises a mail that
+        it has by its message, and a report makes none.
         """
         if self.env["mail.routing"]._is_active() and self.env["mail.delivery.note"]._is_told(
             message_dict["bounced_message"], message_dict["bounced_partner"]
@@ -503,10 +503,10 @@ class MailThread(models.AbstractModel):
 
     @api.model
     def _refuse_elsewhere(self, message, message_dict, recipients):
-        """Refuse what is sent to a name that is an alias in other domains, but not in this one.
+        """Refuse a mail to a name that is an alias in other domains, but not in this one.
 
-        Native would have made a record of it there. What nobody can be told of is not refused: it
-        is kept.
+        Native would make a record of it. If its sender cannot be told, the mail is not refused, but
+        kept.
 
         :return: whether the sender is told
         """
@@ -521,7 +521,7 @@ class MailThread(models.AbstractModel):
         headers = headers_of(message.raw_items())
         sender = (headers.get("return-path") or [""])[0] or message_dict.get("email_from")
         sender = email_normalize(sender or "")
-        # by the limit alone: of this very mail, fetched once more, the sender knows
+        # by the limit alone: if this very mail is fetched again, its sender has been told
         told_enough = sender and self.env["mail.mail"]._is_refused_enough(sender, None)
         if not sender or told_enough or is_automatic(headers):
             return False
@@ -551,9 +551,9 @@ class MailThread(models.AbstractModel):
 
     @api.model
     def _refusal_mark(self, address):
-        """Give what marks a refusal of this database's to an address: nobody else can write it.
+        """Give the mark of this database's refusals to an address, which nobody else can make.
 
-        Nor does it tell anything of the database.
+        It reveals nothing of the database.
         """
         # sudo: it is made with the database's secret
         return hmac(self.env(su=True), "mail_company_routing.refusal", address)
@@ -562,8 +562,8 @@ class MailThread(models.AbstractModel):
     def _routing_create_bounce_email(self, email_from, body_html, message, **mail_values):
         """Refuse in the name of the company that was written to, in a way that no robot answers.
 
-        No robot is answered either (RFC 3834 2), and nobody more often than native's own limit on
-        loops has it. The refusal is sent when what caused it is committed.
+        No robot is answered either (RFC 3834 2), and nobody more often than native's limit on loops
+        allows. The refusal is sent once its cause is committed.
         """
         routing = self.env["mail.routing"]
         if not routing._is_active():

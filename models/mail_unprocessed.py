@@ -25,7 +25,7 @@ DESTINATION = "mail_company_routing_destination"
 class Destination:
     """Where an administrator sends a mail that Odoo could not place.
 
-    Contexts that come by RPC are JSON or XML: nobody but the code here can bring one.
+    A context that comes by RPC holds JSON or XML values: only the code here can make one.
 
     :param res_id: of the document; False: a new one is made
     """
@@ -188,7 +188,7 @@ class MailUnprocessed(models.Model):
         except Exception as broken:
             if getattr(broken, "pgcode", None) in PG_CONCURRENCY_ERRORS_TO_RETRY:
                 raise
-            # what breaks Odoo may break this too; the mail is kept all the same
+            # what kept Odoo from reading the mail may do so here too: keep it without headers
             _logger.info("Headers of an unprocessed mail cannot be read", exc_info=True)
             return self.sudo().create(values)
 
@@ -278,7 +278,7 @@ class MailUnprocessed(models.Model):
     def action_make_lead(self):
         """Make a lead of each of these mails, as if its mailbox created them; open a single one.
 
-        :raises AccessError: where CRM is not installed, or its leads are not for whoever asks
+        :raises AccessError: CRM is not installed, or the user may create no leads
         """
         if not all(self.mapped("can_become_lead")):
             raise AccessError(_("You may create no leads."))

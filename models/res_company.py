@@ -143,17 +143,17 @@ class ResCompany(models.Model):
         for company in self:
             his = company._origin <= reader.company_ids if company._origin else reader._is_system()
             if not self.env.su and (reader.share or not his):
-                # he writes in its name no mail, whose sender may be its server's login
+                # the user does not write in its name, and the sender may be its server's login
                 company.routing_from_example = company.routing_reply_to_example = False
                 continue
             user = reader
-            if reader._is_system():  # to nobody else the Outgoing Email Domain of others
+            if reader._is_system():  # only to administrators, others' Outgoing Email Domain
                 user = company.routing_example_user_id._origin or reader
             email_from = user.email_formatted or ""
             facts = company._facts_of_form()
             company_id = company._origin.id
             author = user._routing_author(company_id) if company_id else Author()
-            # whoever looks at the form is somebody, also where the superuser does
+            # an example of a person's mail, even if the superuser looks at the form
             author = dataclasses.replace(author, is_bot=False)
             draft = Draft(email_from, company_id=company_id or 0, author=author)
             route = decide(draft, facts)
@@ -300,13 +300,13 @@ class ResCompany(models.Model):
 
     def _write(self, vals):
         result = super()._write(vals)
-        if "name" in vals:  # of the contact, whose name a company bears
+        if "name" in vals:  # it follows the contact's name, without a call of write()
             self.env["mail.routing"]._forget_facts()
         return result
 
     @api.ondelete(at_uninstall=False)
     def _unlink_except_mail_routing(self):
-        """Refuse in a sentence: what is left would become everybody's, or nobody's."""
+        """Refuse while it has servers or domains: they would become everybody's, or nobody's."""
         everything = self.sudo().with_context(active_test=False)
         for company in everything:
             left = [

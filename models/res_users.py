@@ -64,8 +64,8 @@ class ResUsers(models.Model):
     def _routing_author(self, company_id) -> Author:
         """Give what the decision may know of this user as an author.
 
-        A domain that has been archived since, or went to a company that is not his, counts no
-        more.
+        A domain that was archived since, or went to a company in which the user does not work, no
+        longer counts.
 
         :param company_id: the company of the mail
         """

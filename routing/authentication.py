@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: LGPL-3.0-only
 """What the receiving server found of a mail's SPF, DKIM and DMARC (RFC 8601).
 
-It writes it into the header Authentication-Results, under a name of its own. Anybody can write such
-a header, so only those of the mailbox's own provider count, and of these the topmost (RFC 8601 5).
+It writes the result into the header Authentication-Results, with its own name. Anybody can write
+such a header, so only those of the mailbox's own provider count, and of these the topmost (RFC 8601
+5).
 """
 
 import re

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-only
-"""Whose mail is it? The company C of a mail that leaves, and the colleague who writes it."""
+"""Whose mail is it? The company of a mail that leaves, and the colleague who wrote it."""
 
 from collections.abc import Iterable
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: LGPL-3.0-only
 """What the DNS records of a domain mean for the mail that leaves by a route.
 
-Receivers ask three questions of a mail: may this host send for the Return-Path's domain (SPF, RFC
-7208); is it signed for From's domain (DKIM, RFC 6376); and do these speak for the domain that the
-customer sees (DMARC, RFC 7489). What is wrong in general may be right for a route, and the other
-way round, so :func:`read_records` is told the route.
+A receiver asks three questions about a mail: may this host send for the Return-Path's domain (SPF,
+RFC 7208); is it signed for From's domain (DKIM, RFC 6376); and is one of these the domain that the
+customer sees (DMARC, RFC 7489). A record may be right for one route and wrong for another, so
+:func:`read_records` is told the route.
 
 Nothing here asks the network: a look-up function does, see :class:`Answer`.
 """
@@ -27,11 +27,11 @@ GRADES = ("stops", "answers", "better")
 _SECOND_LEVEL = frozenset(
     {"ac", "co", "com", "edu", "go", "gob", "gouv", "gov", "gv", "mil", "ne", "net", "or", "org"}
 )
-#: what is shown of a record
+#: characters that are shown of a record
 _SHOWN = 400
 #: bytes of an RSA key of 1,024 bits, as DKIM has it; a shorter one is not taken (RFC 8301 3.2)
 _SHORTEST_RSA = 140
-#: hosts that take mail for a domain: so many are looked up
+#: how many MX hosts of a domain are looked up
 _HOSTS = 5
 
 

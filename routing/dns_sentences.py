@@ -118,8 +118,8 @@ FINDINGS = {
         " Remove it, or tell its owner."
     ),
     "spf_everybody": _(
-        "The SPF record of %(domain)s lets everybody send as %(domain)s: %(term)s. That is worth"
-        " nothing to receivers, and much to forgers."
+        "The SPF record of %(domain)s lets everybody send as %(domain)s: %(term)s. Forgers can use"
+        " that, so receivers do not trust it."
     ),
     "spf_no_all": _(
         "The SPF record of %(domain)s does not say what to do with other senders: it has no 'all'"
@@ -165,8 +165,8 @@ FINDINGS = {
     ),
     # DMARC
     "dmarc_none": _(
-        "%(domain)s has no DMARC record. Large providers ask for one of whoever sends much; one"
-        " that asks nothing of them will do."
+        "%(domain)s has no DMARC record. Large providers want one from domains that send much mail;"
+        " one with p=none is enough."
     ),
     "dmarc_many": _(
         "There are %(count)s DMARC records at %(name)s, and may be one only: with several, none"
@@ -180,8 +180,8 @@ FINDINGS = {
     "dmarc_syntax": _("The DMARC record at %(name)s cannot be read: %(text)s"),
     "dmarc_no_p": _("The DMARC record at %(name)s lacks the policy: p="),
     "dmarc_bad_p": _(
-        "The DMARC record at %(name)s has a policy that there is not: p=%(policy)s. There are none,"
-        " quarantine and reject."
+        "The DMARC record at %(name)s has an unknown policy: p=%(policy)s. Use none, quarantine or"
+        " reject."
     ),
     "dmarc_bad_alignment": _(
         "The DMARC record at %(name)s has %(tag)s, where only r (relaxed) or s (strict) may stand."

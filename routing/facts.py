@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-3.0-only
-"""What the decision is told: the draft, and the facts it is judged by.
+"""The input of the decision: the draft, and the facts.
 
-All of it immutable and free of Odoo. Addresses and domains are lower-case ASCII, as they go
-over the wire; ids are those of the database and only handed through.
+All of it is immutable and free of Odoo. Addresses and domains are lower-case ASCII, as they go over
+the wire; ids are those of the database, and only passed through.
 """
 
 from collections.abc import Iterable, Sequence
@@ -83,10 +83,10 @@ class Server:
 
 @dataclass(frozen=True)
 class User:
-    """An internal user, as far as he tells whose a mail is.
+    """An internal user, as far as it matters for the company of a mail.
 
-    ``partner_id`` is his contact, ``company_id`` his own company, ``company_ids`` those he may
-    work in. OdooBot may work in all.
+    ``partner_id`` is the user's contact, ``company_id`` the main company, ``company_ids`` all
+    companies that the user may work in. OdooBot may work in all there are.
     """
 
     id: int
@@ -96,15 +96,15 @@ class User:
     is_bot: bool = False
 
     def may_work_in(self, company_id: int | None) -> bool:
-        """Tell whether he may work in a company."""
+        """Tell whether the user may work in a company."""
         return self.is_bot or company_id in self.company_ids
 
 
 @dataclass(frozen=True)
 class Author:
-    """The internal user whose address From bears.
+    """The internal user whose address is in From.
 
-    ``outgoing_domain`` is the name of his Outgoing Email Domain in the mail's company.
+    ``outgoing_domain`` is the name of the user's Outgoing Email Domain in the mail's company.
     """
 
     outgoing_domain: str = ""
@@ -117,15 +117,15 @@ class Draft:
 
     :param email_from: as stored on the message: ``"Name <address>"``, an address, a name
     :param company_id: the company C the mail belongs to
-    :param company_rule: why, a rule of :func:`~.company.company_of_mail`; ``""``: decided before
+    :param company_rule: why: a rule of :func:`~.company.company_of_mail`; ``""``: decided before
     :param author: set when the address is an internal user's
     :param server: the server that sends it, where that is settled already
     :param server_named: whether that server is named on the mail, its message or its template;
         else a session was opened by it before this mail was known
     :param reply_to: given explicitly, or decided when the message was written
-    :param answers_to_author: answers shall reach the author himself, no document
+    :param answers_to_author: answers shall reach the author, not a document
     :param answer: the address that the document's model gives for a Reply-To that is missing
-    :param answer_name: the display name it goes by
+    :param answer_name: its display name
     :param return_path: given explicitly by the caller (variable envelope return paths)
     :param document_alias: the document's own alias: a local part, or a whole address where the
         alias has a domain
@@ -182,13 +182,13 @@ def filter_domain(text: str) -> str:
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything the decision may know, with the indexes that make it quick.
+    """Everything the decision may know, with indexes for quick look-ups.
 
     :param servers: the active outgoing servers in order of sequence
     :param config_server: the server of Odoo's configuration file, used where the database has none
     :param mailbox: login of the first confirmed incoming server without a company
     :param mailboxes: logins of all confirmed incoming servers
-    :param native: whether the decision is native Odoo's, which asks of no address whether it exists
+    :param native: whether to decide as native Odoo, which never asks whether an address exists
     """
 
     settings: Settings = field(default_factory=Settings)
@@ -201,7 +201,7 @@ class Facts:
     native: bool = False
 
     def without_options(self) -> "Facts":
-        """Give the facts as they were without this addon: what native Odoo would judge by."""
+        """Give the facts as they would be without this addon, for native Odoo's decision."""
         return replace(
             self,
             settings=replace(self.settings, catch_all=True, restrict_username=False),
@@ -303,7 +303,7 @@ class Facts:
 
     @cached_property
     def invented_return_paths(self) -> frozenset[str]:
-        """The bounce addresses that Odoo and this table make up: nobody gives them on purpose."""
+        """The bounce addresses of Odoo and the Alias Domain table, which no caller gives."""
         found = {self.bounce_address(domain).lower() for domain in (None, *self.domains)}
         return frozenset(found - {""})
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: LGPL-3.0-only
 """No value makes a header of its own (RFC 5322 2.2: a field body has no CR and LF but to fold).
 
-Python folds what it is given, and until 3.11.10 also writes the line breaks that stand in encoded
-words (RFC 2047) as line breaks: a subject of ``=?utf-8?q?a=0aBcc:b@c.com?=`` becomes a Bcc. Of some
-addresses its parser makes nothing but an exception. A value that it would get wrong is written
-anew: of addresses what can be sent to, of a text what can be read.
+Python folds any value, and until 3.11.10 it also writes line breaks inside encoded words (RFC 2047)
+as line breaks: a subject of ``=?utf-8?q?a=0aBcc:b@c.com?=`` becomes a Bcc. On some addresses its
+parser only raises an exception. A value that it would get wrong is rewritten: of addresses those
+that can be sent to, of a text what can be read.
 """
 
 import re
@@ -39,7 +39,7 @@ _MIME_TYPE = re.compile(r"[\w.+-]+/[\w.+-]+(?:;[ -~]*)?")
 _ADDRESS_HEADERS = frozenset(
     {"from", "sender", "reply-to", "to", "cc", "bcc", "x-forge-to", "return-path"}
 )
-#: those of them that a mail's writer alone fills in
+#: those of them that are always the sender's own
 _OF_THE_SENDER = frozenset({"from", "sender", "reply-to", "return-path"})
 _IDENTIFYING_HEADERS = frozenset({"message-id", "in-reply-to", "references"})
 
@@ -66,7 +66,7 @@ def one_line(text: str) -> str:
 
 @lru_cache(maxsize=4096)
 def safe_value(name: str, value: str) -> str:
-    """Give a header's value as it is, or written anew where it would not stay one header.
+    """Give a header's value as it is, or rewritten where it would not stay one header.
 
     :param name: of the header
     :param value: of any origin; of an address header also one of several mailboxes

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-only
-"""Mail that arrives: whose is it, and which of its recipients are what they look like?
+"""Mail that arrives: which company it belongs to, and what its recipients really are.
 
 Native Odoo looks at the part before the @ alone: whatever is sent to ``bounce@`` anything is taken
 for a delivery report, a reply to ``info@`` for a forward to the alias of that name. Here the whole
@@ -29,7 +29,7 @@ class Alias:
 
 @dataclass(frozen=True)
 class Incoming:
-    """What native routing shall see of a message.
+    """What native routing is shown of a message.
 
     :param to: the addresses of To that may make it a delivery report, a forward to an alias, or
         a letter to the catchall address

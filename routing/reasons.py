@@ -115,7 +115,7 @@ SENTENCES = {
 
 @dataclass(frozen=True)
 class Reason:
-    """One thing decided, by which rule.
+    """One thing that was decided, and the rule that decided it.
 
     :param rule: a key of :data:`SENTENCES`
     :param values: what the sentence names
@@ -126,7 +126,7 @@ class Reason:
 
     @property
     def key(self) -> tuple:
-        """The reason as a key: equal for equal sentences."""
+        """A hashable key, equal for equal sentences."""
         return self.rule, *sorted(self.values.items())
 
     def sentence(self, translate=lambda text: text) -> str:

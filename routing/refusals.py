@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: LGPL-3.0-only
 """What a provider's refusal means, and what helps.
 
-Recognised by code and phrase, case folded; the phase differs from provider to provider (Postfix
-objects to the sender when it is told the recipient, Office 365 when it has the whole mail), so it
-is not asked for. A reply whose phrase is known but whose code was lost on the way counts too.
+Recognised by code and phrase, case folded. At which command it comes does not matter, as providers
+differ: Postfix refuses the sender in answer to RCPT, Office 365 once it has the whole mail. A reply
+whose phrase is known but whose code was lost on the way counts too.
 """
 
 import re
@@ -21,7 +21,7 @@ CURES = {
         "Refused by %(server)s: it lets only its own login send. Turn on Restrict Username in"
         " General Settings, or set this server's Sender Policy to 'Only the login may send'."
     ),
-    # Restrict Username says nothing to a server of this policy
+    # Restrict Username has no effect on a server of this policy
     "sender_any": _(
         "Refused by %(server)s: it lets only its own login send, but its Sender Policy is 'Any"
         " sender'. Set it to 'Only the login may send'."
@@ -160,8 +160,8 @@ def without_cure(text: str, translate=lambda text: text) -> str:
     return text.rstrip("\n")
 
 
-#: RFC 4954 6: 534 and 535 are about nothing but the login; where a failure was kept, its words are
-#: all of it, or stand behind a bracket or a colon
+#: RFC 4954 6: 534 and 535 are about the login alone; in a failure that was kept, the code is at the
+#: beginning, or behind a bracket or a colon
 _LOGIN_REFUSED = re.compile(r"(?:^|\(|[:：] ?)(53[45])[ ,-]")
 
 

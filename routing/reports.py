@@ -17,14 +17,14 @@ from .addresses import is_address
 Headers = Mapping[str, Sequence[str]]
 
 _POSTMASTERS = frozenset({"postmaster", "mailer-daemon", "mailerdaemon", "mail-daemon"})
-#: subjects of notes whose sender says nothing: none of them is what a customer writes about goods
+#: subjects of notes with an unknown sender; none is what a customer writes about goods
 _UNDELIVERED = re.compile(
     r"退信|投递失败|投递不成功|無法投遞|无法投递|无法送达|未能送达|发送失败"
     r"|undeliver|delivery (?:status notification|failure|has failed|failed)|failure notice"
     r"|returned mail|returned to sender|mail delivery (?:failed|subsystem)|non-?delivery",
     re.IGNORECASE,
 )
-#: what their text says; goods come back (退回) as well, so it counts for an empty sender alone
+#: words in the text of a note; goods are returned (退回) too, so they count only with a null sender
 _SAYS_UNDELIVERED = re.compile(
     _UNDELIVERED.pattern + r"|退回|退件|拒收|邮箱不存在|用户不存在|地址不存在|不存在该用户"
     r"|(?:could not|cannot|was not|not) be(?:en)? delivered|user unknown|no such user"
@@ -37,11 +37,11 @@ _AUTO_REPLY = ("x-autoreply", "x-autorespond", "x-auto-response-suppress")
 _TAG = re.compile(r"<[^<>]*>")
 _MESSAGE_ID = re.compile(r"<[^<>@\s]{1,250}@[^<>@\s]{1,250}>")
 _NUMBER = re.compile(r"[0-9]+")
-#: a subject is a part of no longer word; words of Chinese have no space between them
+#: a subject must not be part of a longer word; Chinese words have no spaces between them
 _WORD_BEGINS = r"(?<![0-9a-z])"
 _WORD_ENDS = r"(?![0-9a-z])"
 _ADDRESS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}@[A-Za-z0-9.-]{1,253}")
-#: more than a provider writes; what a stranger writes may be longer
+#: more than a provider writes; a stranger's text may be longer, and is cut
 _READ_CHARACTERS = 200_000
 _MOST = 50
 #: characters of a note's text in which a mail is looked for by its subject: a provider says at once
@@ -73,10 +73,10 @@ class Clues:
     is_list: bool = False
 
     def quotes(self, subject: str) -> bool:
-        """Tell whether the text names a subject; one of a word or so says nothing.
+        """Tell whether the text names a subject.
 
-        Neither does one that stands there with other numbers as well: whoever tries numbers out
-        has not got the mail.
+        A very short one proves nothing. Neither does one that is also there with other numbers:
+        somebody who tries out numbers has not got the mail.
         """
         subject = " ".join(subject.casefold().split())
         if len(subject) < 5 or subject not in self.text:
@@ -108,7 +108,7 @@ def headers_of(items: Iterable[tuple[str, object]]) -> dict[str, list[str]]:
 
 
 def is_automatic(headers: Headers) -> bool:
-    """Tell whether a message is a machine's, so that no machine answers it.
+    """Tell whether a machine wrote a message, which then must not be answered by a machine.
 
     RFC 3834 2: ``Auto-Submitted`` other than ``no``, ``Precedence`` bulk, junk and list, the
     ``List-*`` of RFC 2369 and 2919, an empty ``Return-Path``; Microsoft's
@@ -135,7 +135,7 @@ def recognise_report(content_type: str, sender: str, subject: str, headers: Head
     :param content_type: of the whole message
     :param sender: address of From
     :return: ``report``: by the standard; ``note``: a provider's own, unless the sender answers a
-        mail that he got; ``suspect``: as well, if it refers to a mail of ours; ``""``: none
+        mail of ours; ``suspect``: one, if it refers to a mail of ours; ``""``: none
     """
     if content_type.lower() == "multipart/report":
         return "report"

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: LGPL-3.0-only
 """When a mail that did not leave is tried again, and how many may leave now.
 
-Pure: the clock is handed in, and so is chance. What failed goes in as a :class:`Fault`; whether it
-passes, whose failure it is, and when the next try may be come out. How many a server has been given
-lately is a :class:`Usage`; with its :class:`Limits`, when the next one may go.
+Pure functions: time and chance are passed in. :func:`judge` takes a :class:`Fault`, and tells
+whether it is temporary and whose it is; :func:`next_try` gives the time of the next try. A
+:class:`Usage` counts what a server was given lately; with its :class:`Limits` it tells when the
+next mail may go.
 
     >>> from datetime import datetime
     >>> noon = datetime(2026, 1, 1, 12)
@@ -21,7 +22,7 @@ from .refusals import recognise_refusal
 
 #: minutes until the next try, after the first, second, ... failure; the last one from then on
 PAUSES = (1, 5, 15, 30, 60)
-#: by how much of itself chance may make a pause longer: not everybody comes back at once
+#: by what part of itself chance may lengthen a pause, so that not all come back at once
 SPREAD = 0.2
 #: hours after which a mail that could not be delivered fails, where nothing else is set
 DEFAULT_HOURS = 72
@@ -29,8 +30,8 @@ DEFAULT_HOURS = 72
 #: how far a mail had come: being connected, logging in, before it was handed over, after that
 PHASES = ("connect", "login", "mail", "handed_over")
 
-#: RFC 5321 4.2.1: the server will say the same of every other mail now. 452 "too many recipients"
-#: (4.5.3.1.10) is about one mail.
+#: the server will now answer every other mail the same; but 452 "too many recipients" (RFC 5321
+#: 4.5.3.1.10) is about one mail
 _TOO_MANY = re.compile(r"too many (?!.*\brecipients?\b)")
 
 
@@ -56,7 +57,7 @@ class Fault:
 class Verdict:
     """What a fault means.
 
-    :param passes: trying again may help
+    :param passes: it is temporary: trying again may help
     :param mail: this mail pauses
     :param server: the server pauses, with all its mails
     :param unsure: the mail may have arrived: it is never tried again by itself
@@ -80,8 +81,8 @@ def judge(fault: Fault) -> Verdict:
     if fault.code is None:
         return _judge_silence(fault)
     refusal = recognise_refusal(fault.code, fault.words)
-    # what a mail met counts for the mail as well: else it would be the first to be tried each time,
-    # and hold up those behind it for ever
+    # it counts for the mail as well: else this mail would be the first to be tried each time, and
+    # hold up those behind it for ever
     on_mail = fault.phase not in ("connect", "login")
     if refusal and refusal.kind == "quota":
         return Verdict(passes=True, mail=on_mail, server=True)
@@ -98,8 +99,8 @@ def judge(fault: Fault) -> Verdict:
 def _judge_silence(fault: Fault) -> Verdict:
     """Tell what it means that no reply came.
 
-    A mail on which the server hangs up pauses, else it would hold up those behind it for ever; the
-    server pauses too where it may be its own fault.
+    A mail on which the server hangs up pauses, else it would hold up those behind it for ever. The
+    server pauses too, if the fault may be its own.
     """
     if fault.phase == "handed_over":
         # RFC 1047: the server may have taken it. Others' mails need not wait for it.
@@ -136,8 +137,8 @@ def next_try(
 class _Window:
     """A span of time over which mails are counted, in slots: ``(number of the slot, mails)``.
 
-    What was sent anywhere in a slot counts as long as a part of the slot is within the span, so
-    never too few are counted. A limit of 30 a minute lets 30 leave in 65 seconds.
+    All mails of a slot count as long as any part of the slot is within the span, so never too few
+    are counted. A limit of 30 a minute lets 30 leave in 65 seconds.
     """
 
     seconds: int
@@ -146,7 +147,7 @@ class _Window:
     def recent(self, slots, now):
         """Give the slots that count."""
         first = int((now - self.seconds) // self.slot)
-        # ahead by more than the span: somebody has set the clock back
+        # slots further ahead do not count: somebody has set the clock back
         last = int((now + self.seconds) // self.slot)
         return tuple((number, count) for number, count in slots if first <= number <= last)
 
@@ -202,7 +203,7 @@ class Usage:
         return cls(*(tuple(tuple(slot) for slot in kept.get(name, ())) for name in ("m", "d")))
 
     def keep(self) -> dict:
-        """Give it as JSON can have it."""
+        """Give it as values that JSON can hold."""
         return {"m": self.minute, "d": self.day}
 
     def add(self, now: datetime, mails: int = 1) -> "Usage":
@@ -232,5 +233,5 @@ class Usage:
 
 
 def _seconds(now: datetime) -> float:
-    """Give a time of Odoo's, which is UTC without saying so, as seconds."""
+    """Give one of Odoo's naive UTC times in seconds since 1970."""
     return now.replace(tzinfo=timezone.utc).timestamp()

@@ -56,7 +56,7 @@ class Route:
     def reply_to_header(self) -> MailboxHeader | None:
         """Make the Reply-To header that the message lacks; None where there is nobody to answer.
 
-        To be asked only where the message has none of its own: ``reply_name`` is not None.
+        Only for a message that has none of its own: ``reply_name`` is not None.
         """
         if not self.reply_to:
             return None
@@ -131,7 +131,7 @@ def decide(draft: Draft, facts: Facts) -> Route:
         reasons.append(Reason("from_server", {"address": address, "server": server.name}))
     mail_from, envelope_reason = _envelope(draft, address, server, home, facts)
     if envelope_reason.rule == "envelope_from" and _matches(written, server.from_filter):
-        # without a bounce address native leaves the envelope to the author, whoever From names
+        # without a bounce address native's MAIL FROM is the author, even if From is another address
         mail_from = written if facts.native else mail_from
     return Route(
         server=server,
@@ -239,7 +239,7 @@ def _reply_to_by_rule(
         return mailbox, Reason("reply_mailbox", {"address": mailbox})
     server = draft.server or (None if facts.servers else facts.config_server)
     if server is None:
-        # the company's own, whoever owns From's domain: no answer goes to another company
+        # by the company alone, not by From's domain: no answer goes to another company
         chooser = company if company and company.mail_server_by_domain else None
         server = _pick_of(chooser, address, company, home, facts)
     if server and server.sender_address:
@@ -319,9 +319,9 @@ def _company_of_server(address: str, reply_to: str, company: Company | None, fac
 def _is_companys(
     address: str, company: Company | None, home: Domain | None, server: Server, facts: Facts
 ) -> bool:
-    """Tell whether the address is in a domain that nobody but this company may object to.
+    """Tell whether the address is in a domain that this mail may use as its own.
 
-    That is an alias domain of the mail's company, of the server's company or of nobody, and the
+    That is an alias domain of the mail's company, of the server's company or of nobody, or the
     Email Domain of the mail's company.
     """
     claimed = facts.domain_named.get(domain_of(address))
@@ -367,7 +367,7 @@ def _matches(address: str, from_filter: str) -> bool:
 def _envelope(
     draft: Draft, address: str, server: Server, home: Domain | None, facts: Facts
 ) -> tuple[str, Reason]:
-    """MAIL FROM on a server that lets anybody send.
+    """Choose MAIL FROM on a server that is not restricted.
 
     The bounce address of From's own domain comes first: SPF then speaks for the domain that
     people see, as DMARC wants it (RFC 7489 3.1.2).
@@ -390,6 +390,6 @@ def _envelope(
 
 
 def _display(name: str, address: str, company: Company | None, facts: Facts) -> str:
-    """The name the customer sees when From bears the login address."""
+    """The name that the customer sees when From is the login address."""
     shown = SENDER_NAME_FORMATS[facts.settings.sender_name_format]
     return clean_name(shown(name, address, company.name if company else ""))

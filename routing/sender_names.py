@@ -17,7 +17,7 @@ def _name_and_company(name: str, address: str, company: str) -> str:
     return f"{name or address} via {company}" if company else name or address
 
 
-#: format -> function of the author's name, his address and his company's name, each ``""`` where
+#: format -> function of the author's name, address and company's name, each ``""`` where
 #: it is unknown, that gives the name in From; in the order in which they are offered
 SENDER_NAME_FORMATS = {
     "name_address": _name_and_address,

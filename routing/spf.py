@@ -14,7 +14,7 @@ from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 #: RFC 7208 4.6.4: what a receiver looks up at most, and how many of that may find nothing
 LOOKUP_LIMIT = 10
 VOID_LIMIT = 2
-#: what is read here at most, so that nobody's record makes this long
+#: what is read here at most, so that no hostile record makes this take long
 _LOOKED_UP = 3 * LOOKUP_LIMIT
 _LONGEST_RECORD = 4096
 

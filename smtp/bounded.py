@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-3.0-only
-"""What a server says is read up to a limit: it may never stop, or never come to an end.
+"""Reading what a server says up to a limit only: a hostile one may never stop.
 
-``smtplib``, ``imaplib`` and ``poplib`` read any number of lines of an answer, and wait for each
-byte of it anew.
+``smtplib``, ``imaplib`` and ``poplib`` read any number of lines of an answer, and their time-out
+begins again with each byte.
 """
 
 import smtplib
@@ -16,11 +16,11 @@ MOST_REPLY_BYTES = 64 * 1024
 
 
 class Endless(OSError):
-    """A server's answer is longer than any that is one; the words say than what."""
+    """A server's answer is longer than any real one; the message tells the limit."""
 
 
 class BoundedFile:
-    """A socket's file of which no more is read than an answer can have.
+    """A socket's file, read no further than an answer can be long.
 
     :param sock: the socket; its time-out is that for one read
     :param file: as ``sock.makefile("rb")`` gives it

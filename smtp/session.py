@@ -436,7 +436,7 @@ class SmtpSession:
             raise message.refusal() or message.farewell
 
     def _break_off(self, message, commands, answered, error):
-        """Tell what is known when not all answers come.
+        """Raise what is known, when not all answers have come.
 
         :param answered: the number of those that did
         :raises smtplib.SMTPException: in any case
@@ -499,10 +499,10 @@ class SmtpSession:
             raise smtplib.SMTPServerDisconnected(f"Server not connected: {error}") from error
 
     def _acknowledge_at_once(self):
-        """Let TCP not wait with the receipt of an answer for something to send it with.
+        """Have TCP acknowledge an answer at once, instead of along with the next data.
 
-        A server may hold its second answer back until then (RFC 896), 40 ms on Linux, the only one
-        where this can be asked for. It forgets it again.
+        A server may hold its second answer back until then (RFC 896): 40 ms on Linux, the only
+        system where this can be asked for. The option does not last, so it is set each time.
         """
         if _QUICKACK is not None:
             with contextlib.suppress(OSError):

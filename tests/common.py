@@ -20,7 +20,7 @@ CUSTOMER = "customer@example.net"
 
 
 def hash_quickly(case):
-    """Let the passwords of users take no time: Odoo's take half a second, for each new user.
+    """Hash users' passwords quickly: Odoo's own way takes half a second for each new user.
 
     :param case: class of tests, in its ``setUpClass``
     """
@@ -39,7 +39,7 @@ class MailRoutingCase(TransactionCase):
     def setUpClass(cls):
         super().setUpClass()
         hash_quickly(cls)
-        # real sockets: Odoo opens no connection in test mode
+        # real sockets: in test mode Odoo would open no connection
         cls.startClassPatcher(
             patch.object(cls.registry["ir.mail_server"], "_is_test_mode", lambda self: False)
         )
@@ -136,7 +136,7 @@ class MailRoutingCase(TransactionCase):
 
     def fetch(self, servers=None):
         """Fetch mailboxes as the cron does, all confirmed ones unless told otherwise."""
-        # it commits after each mail; the test keeps its transaction
+        # fetching commits after each mail, which would end the test's transaction
         with patch.object(self.env.cr, "commit", self.env.flush_all):
             if servers is None:
                 self.env["fetchmail.server"].with_user(SUPERUSER_ID)._fetch_mails()

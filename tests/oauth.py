@@ -16,15 +16,24 @@ import urllib.parse
 
 SMTP = "https://outlook.office.com/SMTP.Send"
 IMAP = "https://outlook.office.com/IMAP.AccessAsUser.All"
+# Google has one for both
+GMAIL = "https://mail.google.com/"
 
 
 class TokenEndpoint(http.server.ThreadingHTTPServer):
-    """Microsoft's identity platform, as far as a token goes: RFC 6749 4.1.3 and 6."""
+    """Microsoft's identity platform, or Google's, as far as a token goes: RFC 6749 4.1.3 and 6.
+
+    :param certificate: file of key and certificate; None: it has no TLS
+    """
 
     daemon_threads = True
 
-    def __init__(self, secret="the-secret"):
+    def __init__(self, secret="the-secret", certificate=None):
         super().__init__(("127.0.0.1", 0), _Token)
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.socket = context.wrap_socket(self.socket, server_side=True)
         self.secret = secret
         self.codes = {}  # code -> scopes that were consented to
         self.refresh_tokens = {}
@@ -54,12 +63,13 @@ class _Token(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         asked = dict(urllib.parse.parse_qsl(body))
         at.asked.append(asked)
-        scope = set(asked["scope"].split())
         granted = (
             at.codes.pop(asked.get("code"), None)
             if asked["grant_type"] == "authorization_code"
             else at.refresh_tokens.get(asked.get("refresh_token"))
         )
+        # Google asks for a token of whatever was consented to
+        scope = set(asked.get("scope", "").split()) or granted
         if asked["client_secret"] != at.secret or granted is None or not scope <= granted:
             self._answer(400, {"error_description": "AADSTS65001: no consent to that"})
             return
@@ -118,7 +128,8 @@ class Door(socketserver.ThreadingTCPServer):
             if "=" in part
         )
         token = fields.get("auth", "").removeprefix("Bearer ")
-        return fields["user"] if scope in self.endpoint.access_tokens.get(token, ()) else None
+        good = {scope, GMAIL} & set(self.endpoint.access_tokens.get(token, ()))
+        return fields["user"] if good else None
 
     def handle_error(self, request, address):
         pass  # a client that hangs up

@@ -9,7 +9,7 @@ import threading
 import time
 from base64 import b64encode
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email.message import EmailMessage
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,18 +20,20 @@ from psycopg2.pool import PoolError
 
 from odoo import SUPERUSER_ID, api, fields, sql_db
 from odoo.modules.registry import Registry
+from odoo.service.model import retrying
 from odoo.sql_db import connection_info_for
 from odoo.tests import tagged
 from odoo.tests.common import BaseCase, get_db_name
 from odoo.tools import mute_logger
 
-from odoo.addons.base.models.ir_mail_server import SMTP_TIMEOUT
+from odoo.addons.base.models.ir_mail_server import SMTP_TIMEOUT, MailDeliveryException
 
 from ..dev.provider import Provider
 from ..dev.provider.tls import write_certificates
 from ..models import ir_mail_server, mail_lane
 from ..models.credentials import smtp_login
 from ..models.delivery import Delivery
+from ..models.fetch_session import attempt
 
 
 @tagged("post_install", "-at_install")
@@ -306,7 +308,8 @@ class TestTurns(BaseCase):
             env["mail.lane"]._run(time.monotonic() + 60)
             mail.invalidate_recordset()
             self.assertEqual(mail.state, "sent")
-            env["mail.lane"].search([("server_id", "=", self.server_id)]).write({"is_slow": True})
+            lane = env["mail.lane"].search([("server_id", "=", self.server_id)])
+            lane.slow_until = datetime.now() + timedelta(hours=1)
             mail.mark_outgoing()
             env.cr.commit()  # pylint: disable=invalid-commit
             env["mail.lane"]._run(time.monotonic() + 60)
@@ -400,3 +403,169 @@ class TestTurns(BaseCase):
             self.assertEqual(mails.mapped("state"), ["exception"] * 2)
             self.assertIn("421 Busy", mails[0].failure_reason)
         self.assertEqual(self.provider.sessions, 0)
+
+    def test_a_call_of_lanes_is_not_lost_where_they_end_before_its_commit(self):
+        """They see nothing of what is not committed, and delete what has called them."""
+        with self.worker() as env:
+            lanes = env["mail.lane"]._lanes()
+            called = env["ir.cron.trigger"].search([("cron_id", "in", lanes.ids)])
+            called.unlink()
+            for lane in lanes:
+                lane._trigger()
+            env.cr.commit()  # pylint: disable=invalid-commit
+            with self.worker() as request:
+                request["ir.cron.trigger"].search_count([("cron_id", "in", lanes.ids)])
+                env["ir.cron.trigger"].search([("cron_id", "in", lanes.ids)]).unlink()
+                env.cr.commit()  # pylint: disable=invalid-commit
+                later = fields.Datetime.add(fields.Datetime.now(), minutes=5)
+                request["mail.lane"]._wake()
+                request["mail.lane"]._wake()
+                request["mail.lane"]._wake(later)
+                request.cr.commit()  # pylint: disable=invalid-commit
+            env.invalidate_all()
+            left = env["ir.cron.trigger"].search([("cron_id", "in", lanes.ids)])
+            self.assertEqual([cron.call_at < later for cron in left], [True])
+            left.unlink()
+            env.cr.commit()  # pylint: disable=invalid-commit
+
+    def test_all_mail_waits_while_the_email_queue_manager_is_turned_off(self):
+        with self.worker() as env:
+            manager = env.ref("mail.ir_cron_mail_scheduler_action")
+            mail = self.mails(env, 1)
+            for is_on in (False, True):
+                manager.active = is_on
+                env.cr.commit()  # pylint: disable=invalid-commit
+                env["mail.lane"]._run_lane()
+                mail.invalidate_recordset()
+                self.assertEqual(mail.state, "sent" if is_on else "outgoing")
+
+    @mute_logger(mail_lane.__name__, "odoo.addons.mail_company_routing.models.mail_routing")
+    def test_mail_waits_where_no_connection_is_left(self):
+        """Neither writing nor sending needs a second one more urgently than those who wait."""
+        with self.worker() as env:
+            mail = self.mails(env, 1)
+            env.cr.commit()  # pylint: disable=invalid-commit
+            with ExitStack() as stack:
+                pool = sql_db._Pool
+                stack.enter_context(patch.object(pool, "_maxconn", len(pool._connections)))
+                with suppress(PoolError):
+                    while True:
+                        stack.enter_context(closing(self.registry.cursor()))
+                self.registry.clear_caches()
+                mail.send()
+                another = self.mails(env, 1)
+            env.cr.commit()  # pylint: disable=invalid-commit
+            self.assertEqual(self.provider.sessions, 0)
+            env["mail.lane"]._run(time.monotonic() + 60)
+            env.invalidate_all()
+            self.assertEqual((mail + another).mapped("state"), ["sent", "sent"])
+
+    def test_a_refusal_that_is_raised_is_known_although_its_transaction_is_rolled_back(self):
+        """The mail has not arrived, and may be sent again."""
+        self.provider.fail("end_of_data", "554 5.7.1 Refused")
+        with self.worker() as env:
+            mail = self.mails(env, 1)
+            env.cr.commit()  # pylint: disable=invalid-commit
+            with self.assertRaisesRegex(MailDeliveryException, "554 5.7.1 Refused"):
+                mail.send(raise_exception=True)
+            env.cr.rollback()
+            env["mail.lane"]._run(time.monotonic() + 60)
+            mail.invalidate_recordset()
+            self.assertEqual(mail.state, "sent")
+
+    def test_a_server_is_known_as_slow_for_a_day_unless_patience_was_in_vain(self):
+        with self.worker() as env:
+            now = fields.Datetime.now()
+            lanes = env["mail.lane"]
+            self.startPatcher(patch.object(type(lanes), "_now", lambda _lanes: now))
+            waits = []
+            for passed in (timedelta(), timedelta(), timedelta(), timedelta(days=1)):
+                now += passed
+                with self.turn(env) as turn:
+                    turn.deadline = time.monotonic() + 60
+                    waits.append(turn.patience())
+                    turn.fail("It did not answer", is_slow=True)
+            patience = mail_lane.IMPATIENCE
+            self.assertEqual(waits, [patience, None, patience, patience])
+
+    def template(self, env):
+        values = {
+            "name": "Claim",
+            "model_id": env["ir.model"]._get_id("res.partner"),
+            "subject": "Claim",
+            "email_from": "kevin@odoomommy.com",
+            "email_to": "customer@example.net",
+            "mail_server_id": self.server_id,
+            "auto_delete": False,
+        }
+        template = env["mail.template"].create(values)
+        self.addCleanup(self.delete_template, template.id)
+        return template
+
+    def delete_template(self, template_id):
+        with self.worker() as env:
+            env["mail.mail"].search([("mail_server_id", "=", self.server_id)]).unlink()
+            env["mail.template"].browse(template_id).exists().unlink()
+            env.cr.commit()  # pylint: disable=invalid-commit
+
+    def test_a_request_that_is_repeated_sends_the_mail_of_a_template_once(self):
+        """It writes the mail anew each time."""
+        tries = []
+        with self.worker() as env:
+            template = self.template(env)
+            partners = env["res.partner"].search([], limit=2)
+            env.cr.commit()  # pylint: disable=invalid-commit
+
+            def request():
+                tries.append(1)
+                for partner in partners:
+                    template.send_mail(partner.id, force_send=True)
+                if len(tries) == 1:
+                    env.cr.execute("DO 'BEGIN RAISE serialization_failure; END'")
+
+            with mute_logger("odoo.sql_db"), patch("time.sleep"):
+                retrying(request, env)
+            seen = len(tries), len(self.provider.mails), self.provider.sessions
+            self.assertEqual(seen, (2, 2, 1))
+            mails = env["mail.mail"].search([("mail_server_id", "=", self.server_id)])
+            self.assertEqual(mails.mapped("state"), ["sent", "sent"])
+
+    def test_a_request_that_is_repeated_sends_the_mails_of_mass_mode_once(self):
+        with self.worker() as env:
+            template = self.template(env)
+            partners = env["res.partner"].search([], limit=2)
+            composer = env["mail.compose.message"].with_context(active_ids=partners.ids)
+            composer = composer.create(
+                {
+                    "composition_mode": "mass_mail",
+                    "model": "res.partner",
+                    "template_id": template.id,
+                    "subject": "Claim",
+                    "body": "Hello",
+                    "email_from": "kevin@odoomommy.com",
+                    "mail_server_id": self.server_id,
+                }
+            )
+            composer.action_send_mail()
+            self.assertEqual(self.provider.sessions, 0)
+            env.cr.rollback()
+            self.assertEqual(self.provider.sessions, 0)
+
+    def test_who_wants_to_be_told_of_a_failure_gets_it_in_the_request(self):
+        self.provider.fail("rcpt", "554 5.7.1 Refused")
+        with self.worker() as env:
+            template = self.template(env)
+            env.cr.commit()  # pylint: disable=invalid-commit
+            partner = env["res.partner"].search([], limit=1)
+            with self.assertRaisesRegex(MailDeliveryException, "554 5.7.1 Refused"):
+                template.send_mail(partner.id, force_send=True, raise_exception=True)
+
+    def test_a_turn_ends_at_the_commit_although_it_was_taken_in_an_attempt_that_failed(self):
+        with self.worker() as env:
+            with suppress(ZeroDivisionError), attempt(env.cr):
+                with self.turn(env, to_the_end=True):
+                    env.cr.postcommit.add(lambda: self.fail("what was undone is announced"))
+                raise ZeroDivisionError
+            self.assertFree(False)
+            env.cr.commit()  # pylint: disable=invalid-commit
+            self.assertFree()

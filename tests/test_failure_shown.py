@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-3.0-only
 """A failure where it is seen: its words, what helps and whom to ask, in all places that show it."""
 
+import re
 from unittest.mock import patch
 
 from odoo.exceptions import AccessError
@@ -41,8 +42,8 @@ class TestFailureShown(MailRoutingCase):
             envelope = form.partner_ids.edit(0).message
         return {
             "envelope": envelope,
-            "Sent Mails": f"{sent.failure_reason}\n{sent.failure_help}",
-            "Emails": f"{mail.failure_reason}\n{mail.failure_help}",
+            "Sent Mails": sent.failure_text,
+            "Emails": mail.failure_text,
         }
 
     def failures(self):
@@ -123,6 +124,41 @@ class TestFailureShown(MailRoutingCase):
                     self.assertEqual(told.count(once), 1, told)
                     self.assertNotIn(never, told)
                     self.assertIn("535", told)
+
+    @mute_logger(*QUIET)
+    def test_a_failure_is_one_text_in_the_readers_language(self):
+        """But for the provider's words, which stay as they are."""
+        self.env["res.lang"]._activate_lang("zh_CN")
+        chinese = re.compile("[\u4e00-\u9fff]")
+        for author, reader in (("zh_CN", "en_US"), ("en_US", "zh_CN")):
+            self.lingsha.lang = author
+            self.env["ir.mail_server"].search([]).active = False
+            administrator = self.administrator.with_context(lang=reader)
+            for what, message, words, _cure in self.failures():
+                reason = message.notification_ids.failure_reason
+                self.assertEqual(bool(chinese.search(reason)), author == "zh_CN", "as it was kept")
+                wizard = self.env["mail.route.explain"].with_user(administrator)
+                sent = self.env["mail.sent"].search([("message_id", "=", message.id)])
+                mail = self.env["mail.mail"].search([("mail_message_id", "=", message.id)])
+                notification = message.notification_ids.with_user(administrator)
+                for place, told in (
+                    ("envelope", notification.with_context(lang=reader).format_failure_reason()),
+                    ("Sent Mails", sent.with_context(lang=reader).failure_text),
+                    ("Emails", mail.with_context(lang=reader).failure_text),
+                    (
+                        "Explain",
+                        wizard.with_context(lang=reader)
+                        .create({"message_id": message.id})
+                        .sent_failure,
+                    ),
+                ):
+                    with self.subTest(what, place=place, reader=reader):
+                        self.assertIn(words, told)
+                        for line in told.splitlines():
+                            if words not in line:
+                                self.assertEqual(
+                                    bool(chinese.search(line)), reader == "zh_CN", line
+                                )
 
     @mute_logger(*QUIET)
     def test_the_cure_is_in_the_dialog_of_the_envelope(self):

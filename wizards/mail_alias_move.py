@@ -35,7 +35,7 @@ class MailAliasMove(models.TransientModel):
         return [(move.id, _("Move Aliases")) for move in self]
 
     def onchange(self, values, field_name, field_onchange):
-        """Show other companies' addresses to nobody who may not move them; Odoo asks nobody."""
+        """Check access, as Odoo does not: the lines show addresses of other companies."""
         self.check_access_rights("write")
         return super().onchange(values, field_name, field_onchange)
 

@@ -11,7 +11,7 @@ from ..routing import domain_of, is_restricted
 # every company, domain and server is looked at
 # pylint: disable=no-search-all
 
-#: a mail that waits longer than this is worth a word: the queue runs every hour at the latest
+#: a mail that waits longer than this is a finding: the queue runs at least every hour
 WAITING = timedelta(hours=2)
 
 
@@ -27,7 +27,7 @@ class Finding(NamedTuple):
     """Something that is wrong.
 
     :param text: a sentence: what it is, and what helps
-    :param records: those on which it is settled
+    :param records: those on which it is fixed
     :param grade: a key of :data:`GRADES`
     :param fix: where there is one right answer: a key of ``mail.checkup.line.fix``
     :param title: what the list of several records is called; ``""``: as their model
@@ -72,7 +72,7 @@ class MailCheckup(models.TransientModel):
         }
 
     def _check(self):
-        """Write the findings anew, the worst first."""
+        """Replace the findings by new ones, the worst first."""
         self._settings_lines().unlink()
         self._add_lines([self._line_of(Finding(*found)) for found in self._findings()])
 
@@ -108,7 +108,7 @@ class MailCheckup(models.TransientModel):
 
     @api.model
     def _findings(self):
-        """List each :class:`Finding`; (text, records) will do."""
+        """List each :class:`Finding`, or the first fields of one: (text, records)."""
         facts = self.env["mail.routing"]._sending_facts()
         return [
             *self._check_mails(),
@@ -124,7 +124,7 @@ class MailCheckup(models.TransientModel):
 
     @api.model
     def _companies(self):
-        """Give the companies that whoever asks may work in: of others nothing is told."""
+        """Give the companies that the user works in: nothing is told of others."""
         return self.env.user.company_ids if not self.env.su else self.env["res.company"].search([])
 
     @api.model
@@ -240,7 +240,7 @@ class MailCheckup(models.TransientModel):
                     server=server.name,
                     since=format_datetime(self.env, server.failing_since),
                     count=server.waiting_count,
-                    reason=server.pause_reason or _("nothing by now"),
+                    reason=server.pause_reason or _("no reason is known any more"),
                 ),
                 server,
             )
@@ -252,7 +252,7 @@ class MailCheckup(models.TransientModel):
                     server=server.name,
                     until=format_datetime(self.env, server.paused_until),
                     count=server.waiting_count,
-                    reason=server.pause_reason or _("nothing by now"),
+                    reason=server.pause_reason or _("no reason is known any more"),
                 ),
                 server,
             )
@@ -536,7 +536,7 @@ class MailCheckup(models.TransientModel):
 
     @api.model
     def _check_aliases(self, facts):
-        """Aliases are reached by a catch-all, or by a mailbox of their own."""
+        """Aliases that no mail reaches, by a catch-all or by a mailbox of their own."""
         mailboxes = {login.lower() for login in facts.mailboxes}
         locals_ = {login.partition("@")[0] for login in mailboxes}
         general = facts.settings.catch_all and facts.settings.catchall_domain
@@ -593,13 +593,13 @@ class MailCheckupLine(models.TransientModel):
     res_ids = fields.Char(string="Records", help="Of several records: their ids, as JSON")
 
     def _records(self):
-        """Give the records on which the finding is settled."""
+        """Give the records on which the finding is fixed."""
         self.ensure_one()
         ids = json.loads(self.res_ids) if self.res_ids else [self.res_id] if self.res_id else []
         return self.env[self.res_model].browse(ids).exists()
 
     def action_mend(self):
-        """Open the record, or the list of records, on which the finding is settled."""
+        """Open the record, or the list of records, on which the finding is fixed."""
         self.ensure_one()
         if self.res_ids:
             return {
@@ -622,9 +622,9 @@ class MailCheckupLine(models.TransientModel):
         }
 
     def action_fix(self):
-        """Do what is right, say so, and check anew; the form stays where it is.
+        """Fix the finding, say so, and check everything again; the form stays open.
 
-        :raises UserError: where what is right cannot be done; the sentence says why
+        :raises UserError: it cannot be fixed; the sentence says why
         """
         self.ensure_one()
         records = self._records()
@@ -637,7 +637,7 @@ class MailCheckupLine(models.TransientModel):
             "params": {
                 "message": told or _("That is no longer there; everything was checked anew."),
                 "type": "success" if told else "info",
-                # the form reads its lines anew
+                # the form reloads its lines
                 "next": {"type": "ir.actions.act_window_close"},
             },
         }

@@ -53,7 +53,7 @@ class MailCheckup(models.TransientModel):
             return _look_up(domain, paths, mailboxes.get(domain), DnsLookup(server, until))
 
         results = look_up_each(look, domains.items()) if can_look_up() else []
-        # of a login's domain that everybody may use, nothing can be changed
+        # nobody can change the records of a public domain, such as that of a login
         results = [
             ([check for check in checks if not self._is_public(check.domain)], lookup)
             for checks, lookup in results
@@ -63,7 +63,7 @@ class MailCheckup(models.TransientModel):
             lines.update((line["name"], line) for line in self._record_lines(checks))
         self._add_lines(lines.values())
         self.dns_report = self._report(domains, results)
-        return {"type": "ir.actions.act_window_close"}  # the form reads itself anew
+        return {"type": "ir.actions.act_window_close"}  # the form reloads
 
     # ------------------------------------------------------------
     # What to look for
@@ -105,11 +105,11 @@ class MailCheckup(models.TransientModel):
         )
 
     def _is_public(self, domain):
-        """Tell whether the records of a domain are nobody's to change."""
+        """Tell whether a domain is public, so that its records cannot be changed."""
         return self.env["mail.provider"]._is_public(domain)
 
     def _providers_of_mailboxes(self):
-        """Give the provider at which mailboxes of a domain are fetched: dict of domain -> it."""
+        """Give domain -> the provider at which mailboxes of it are fetched."""
         found = {}
         for server in self.env["fetchmail.server"].sudo().search([("state", "=", "done")]):
             provider = provider_at(server.server or "")

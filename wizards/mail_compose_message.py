@@ -4,6 +4,8 @@ from collections import defaultdict
 
 from odoo import models
 
+from ..models.mail_mail import AFTER_COMMIT
+
 
 class MailComposeMessage(models.TransientModel):
     _inherit = "mail.compose.message"
@@ -18,6 +20,16 @@ class MailComposeMessage(models.TransientModel):
             res_id=self.res_id,
             email_from=self.email_from,
         )
+
+    def _action_send_mail(self, *args, **kwargs):
+        """Let the mails of mass mode leave after the commit: Odoo may repeat the request.
+
+        In the other modes native sees to it.
+        """
+        composers = self
+        if all(composer.composition_mode == "mass_mail" for composer in self):
+            composers = self.with_context(**{AFTER_COMMIT: True})
+        return super(MailComposeMessage, composers)._action_send_mail(*args, **kwargs)
 
     def get_mail_values(self, res_ids):
         """In mass mode, let answers go where each document's company has them.
@@ -35,7 +47,7 @@ class MailComposeMessage(models.TransientModel):
         return values
 
     def _answer_as_documents(self, values):
-        """Decide Reply-To anew.
+        """Replace native's Reply-To by the decided one.
 
         :param values: of the mails, by document id; changed in place
         """

@@ -13,8 +13,8 @@ from ..routing import ascii_address, domain_of, is_address
 class MailMailboxSetup(models.TransientModel):
     _inherit = "mail.mailbox.setup"
 
-    # What the address was found to mean, as JSON: it says which values are a guess, so that another
-    # address may change them, and which ones were typed.
+    # What was found for the address, as JSON. What differs from it in the form was typed, and stays
+    # when the address changes.
     guess = fields.Text(copy=False)
     found_by = fields.Char(string="Known From", compute="_compute_found_by")
 
@@ -64,7 +64,7 @@ class MailMailboxSetup(models.TransientModel):
 
     @api.model
     def _network(self):
-        """Give the way out, None where none is taken: tests have no Internet."""
+        """Give access to the network; None in tests, which have no Internet."""
         testing = getattr(threading.current_thread(), "testing", False)
         return None if testing else Network()
 
@@ -180,7 +180,7 @@ class MailMailboxSetup(models.TransientModel):
             wizard.found_by = " ".join(sentence for sentence in sentences if sentence)
 
     def _source_sentence(self, guess):
-        """Say who knows it."""
+        """Say where the settings were found."""
         name = guess.get("where") or ""
         return {
             "domain": _("%s is a domain of this provider.", name),

@@ -193,7 +193,7 @@ class MailMailboxSetup(models.TransientModel):
 
 
 def _with_scope(uri, scope):
-    """Give the address of a consent that asks for one thing more."""
+    """Add a scope to the address at which a consent is asked for."""
     parts = urlsplit(uri)
     asked = dict(parse_qsl(parts.query))
     asked["scope"] = f"{asked['scope']} {scope}"

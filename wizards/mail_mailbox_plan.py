@@ -83,7 +83,7 @@ class MailMailboxSetup(models.TransientModel):
         company = self.company_id._origin
         his = self.env.su or company in self.env.user.company_ids
         if not is_address(self.email or "") or company and not his:
-            return []  # where another company has its answers is not his to read
+            return []  # the user may not know where another company's answers go
         facts = self._facts_then(domain)
         answers = self._decide_by(facts).reply_to or ascii_address(self.email)
         lines = []
@@ -199,7 +199,7 @@ class MailMailboxSetup(models.TransientModel):
         )
 
     def _takes_mailbox_away(self):
-        """Say whose answers would go elsewhere, ``""`` where nobody's."""
+        """Say whose answers would go elsewhere; ``""``: those of nobody."""
         incoming = self._incoming()
         others = incoming and incoming.company_id != self.company_id._origin
         if not others or self.incoming_type == "none" or self._leaves_incoming(incoming):

@@ -55,7 +55,7 @@ class MailMailboxSetup(models.TransientModel):
         return (servers.filtered(lambda server: not server.company_id) or servers)[:1]
 
     def _leaves_incoming(self, incoming):
-        """Tell whether the mailbox is fetched already, for others, and shall go on as it is."""
+        """Tell whether the mailbox is fetched for others already, and stays as it is."""
         return bool(
             incoming
             and self.make_another
@@ -162,16 +162,16 @@ class MailMailboxSetup(models.TransientModel):
 
     @staticmethod
     def _fill_in(server, field, password):
-        """Write the password of a server, in a statement that does not fail.
+        """Write the password of a server in a statement of its own, which cannot fail.
 
-        Odoo logs those that do, with all that is in them. By now the row is this transaction's.
+        Odoo logs a statement that fails, with its values. All others are flushed before.
         """
         server.flush_recordset()
         server[field] = password
         server.flush_recordset([field])
 
     def _make_options(self):
-        """Domain and options that fit what the provider can do."""
+        """Write the domain and the options that fit the provider."""
         # so that General Settings show the servers that there are now
         self.env["ir.config_parameter"].sudo().set_param(
             "base_setup.default_external_email_server", True

@@ -27,7 +27,7 @@ class MailMailboxSetup(models.TransientModel):
     _name = "mail.mailbox.setup"
     _description = "Set Up a Mailbox"
 
-    # not required here: an address alone is enough, and finds it
+    # not required: it is found by the address
     provider_id = fields.Many2one("mail.provider")
     login_hint = fields.Char(related="provider_id.login_hint")
     login_differs = fields.Boolean(related="provider_id.login_differs")
@@ -91,7 +91,7 @@ class MailMailboxSetup(models.TransientModel):
     def _compute_login(self):
         for wizard in self:
             if wizard.login_differs:
-                # the account's, which nobody can guess; what was typed stays
+                # the login is that of another account: keep what was typed
                 wizard.login = False if wizard.login == wizard.email else wizard.login
             else:
                 wizard.login = wizard._guessed_login() or wizard.email
@@ -110,7 +110,7 @@ class MailMailboxSetup(models.TransientModel):
     @api.model_create_multi
     def create(self, vals_list):
         vals_list = [self._with_guess(vals) for vals in vals_list]
-        # Odoo computes none of these fields where one of them is given
+        # Odoo computes none of the fields of _compute_hosts where one of them is given
         return super().create(
             [
                 {
@@ -154,7 +154,7 @@ class MailMailboxSetup(models.TransientModel):
             wizard.provider_note = wizard.provider_id._basic_authentication_note(*hosts)
 
     def _in_company(self):
-        """Give this wizard where its company may be worked in, ticked in the switcher or not."""
+        """Give this wizard in its company, ticked or not, if the user works there."""
         company = self.company_id
         if not company or not (self.env.su or company._origin <= self.env.user.company_ids):
             return self
@@ -168,13 +168,12 @@ class MailMailboxSetup(models.TransientModel):
     def action_setup(self, password=None):
         """Make or update the servers, try them, keep them if all went well; show each step.
 
-        The trial sends a mail, so it has a transaction of its own that Odoo does not repeat. The
-        one of the request holds nothing any more; where it is repeated all the same, the mailbox is
-        not tried again.
+        The trial sends a mail, so it has a transaction of its own, which Odoo does not repeat. If
+        Odoo repeats the request, the mailbox is not tried again.
 
-        :param password: the form hands it over here, so that it is never in the wizard's table; a
-            password in there is taken out before anything can go wrong
-        :raises UserError: where the input will not do, or somebody else changed the same
+        :param password: the form passes it here, so that it is never in the wizard's table; one
+            that is there is taken out before anything can go wrong
+        :raises UserError: the input is wrong, or somebody else changed the same settings
         """
         self.ensure_one()
         tried = self.env.transaction.__dict__.setdefault("mail_mailbox_tried", set())
@@ -208,7 +207,7 @@ class MailMailboxSetup(models.TransientModel):
         }
 
     def _take_password(self):
-        """Give the password, which is in the table no more, whatever happens then."""
+        """Take the password out of the wizard's table, and commit that before all else."""
         password, self.password = self.password, False
         self.flush_recordset()
         if not self._in_test():
@@ -256,9 +255,9 @@ class MailMailboxSetup(models.TransientModel):
         self.result = Markup("<ul class='list-unstyled'>%s</ul>") % Markup("").join(lines)
 
     def _accepted_servers(self):
-        """Give the servers, each ``host:port``, that get the password without proving themselves.
+        """Give the servers, each ``host:port``, that get the password though they are not verified.
 
-        What is ticked holds for those that were asked about, and for no other.
+        The tick holds only for servers that the administrator was asked about.
         """
         return set((self.unverified_servers or "").split()) if self.accept_unverified else set()
 
@@ -320,7 +319,7 @@ class MailMailboxSetup(models.TransientModel):
         return json.loads(progress.steps or "[]")
 
     def _tell_progress(self, steps):
-        """Let whoever waits for this wizard see the steps, before it is done and commits."""
+        """Commit the steps at once, so that the browser can show them meanwhile."""
         with self._aside() as env:
             table = env["mail.mailbox.progress"]
             progress = table.search([("setup_id", "=", self.id)], limit=1)

@@ -28,7 +28,7 @@ DELIVERY_TIMEOUT = 60
 #: how many of a POP3 mailbox's mails are looked at for the one to oneself
 NEWEST = 50
 
-#: what mail servers, and the way to them, make of a step that fails
+#: the exceptions of mail servers and of the network
 OF_SERVERS = (
     UserError,
     smtplib.SMTPException,
@@ -54,11 +54,11 @@ class Trial:
     :param incoming: ``fetchmail.server``; empty: nothing is fetched
     :param email: the address that is set up
     :param mail_from: the envelope sender that its mail will have by this server
-    :param password: no words that are shown hold it
+    :param password: it is taken out of all words that are shown
     :param login_hint: what the provider wants at a login, where that is known
     :param context: TLS context that verifies a server before it gets the password
-    :param accepted: servers, each ``host:port``, that may have it all the same, as the
-        administrator has said when he was asked about that server
+    :param accepted: servers, each ``host:port``, that get it unverified, since the administrator
+        was asked about them and agreed
     :param is_near: function that tells whether a host is on this machine
     :param tell: called with the list of steps whenever one begins or ends
     """
@@ -189,8 +189,8 @@ class Trial:
         server.state = "done"
         self.authentication = authentication_of(server, headers)
 
-    # A password goes only through a connection whose server was verified on that very connection:
-    # what native's own ``connect`` opens is not, so that these open it as it does.
+    # The password is sent only over a connection on which the server was verified. Native's own
+    # ``connect`` verifies nothing, so these methods open the connections instead.
 
     def _open_smtp(self):
         server = self.outgoing
@@ -227,9 +227,9 @@ class Trial:
     def _verifying(self, host, port, encryption):
         """Give the TLS context for a connection that is opened in the block.
 
-        None: the server need not prove who it is.
+        None: the server need not be verified.
 
-        :raises Unverified: it does not
+        :raises Unverified: it cannot be
         """
         if f"{host}:{port}" in self._accepted or self._is_near(host):
             yield None

@@ -38,7 +38,7 @@ class MailResendMessage(models.TransientModel):
             return done(_("Not sent: %s", failed[0].format_failure_reason()), "warning")
         waiting = notifications.filtered(lambda one: one.notification_status == "ready")
         if waiting:
-            # sudo: whoever may send again need not be allowed to write notifications
+            # sudo: a user who may send again need not be allowed to write notifications
             waiting.sudo().write({"failure_type": False, "failure_reason": False})
             self.env["ir.cron"]._trigger_queue()
             queue = self.env["mail.mail"]._told_of_queue()

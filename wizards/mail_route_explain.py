@@ -119,7 +119,7 @@ class MailRouteExplain(models.TransientModel):
     @api.model
     def _models_in_menus(self):
         """Give the names of the models whose records a menu opens."""
-        # sudo: which kinds there are is nobody's secret, whoever may open them
+        # sudo: which kinds of documents there are is no secret
         menus = self.env["ir.ui.menu"].sudo().with_context(**{"ir.ui.menu.full_list": True})
         found = menus.search([("action", "=like", "ir.actions.act_window,%")])
         return {menu.action.res_model for menu in found if menu.action}
@@ -138,22 +138,16 @@ class MailRouteExplain(models.TransientModel):
             message = wizard.mail_id.mail_message_id or wizard.message_id
             sent = self.env["mail.sent"].search([("message_id", "in", message.ids)], limit=80)
             wizard.sent_ids = sent
-            failed = sent.filtered("failure_reason")
-            words = [text for one in failed for text in self._words_of(one)]
             # several recipients fail for one reason
-            wizard.sent_failure = "\n".join(dict.fromkeys(filter(None, words))) or False
-
-    @api.model
-    def _words_of(self, sent):
-        """Give why a mail failed, and what helps in the reader's language."""
-        reason = sent.failure_reason
-        if sent.failure_help:
-            reason = self.env["mail.failure"]._without_cure(reason)
-        return reason, sent.failure_help
+            words = dict.fromkeys(filter(None, sent.mapped("failure_text")))
+            wizard.sent_failure = "\n".join(words) or False
 
     @api.model
     def _sentence_of_lockstep(self, server):
-        """Say, as a list, that a server is asked one command at a time, and why."""
+        """Say that a server is given one command at a time, and why.
+
+        :return: list of one sentence; empty where it is not
+        """
         reason = self.env["mail.lane"]._lockstep_reason(server.id)
         if not reason:
             return []
@@ -215,7 +209,7 @@ class MailRouteExplain(models.TransientModel):
     def _decide(self):
         """Give the draft and its route, by the call that sending makes.
 
-        :raises AccessError: where one is not for whoever asks
+        :raises AccessError: the user may not read one of them
         """
         self._check_access()
         draft, route = self._decide_for_anybody()
@@ -231,7 +225,7 @@ class MailRouteExplain(models.TransientModel):
         return draft, route
 
     def _check_access(self):
-        """Refuse whoever may not read what he asks about: the decision reads it as nobody may."""
+        """Refuse records that the user may not read: the decision reads them with sudo."""
         if self.env.su:
             return
         self.check_access_rights("read")
@@ -250,12 +244,12 @@ class MailRouteExplain(models.TransientModel):
                 record.check_access_rule("read")
 
     def _server_name(self, server):
-        """Name a server to whoever may read it."""
+        """Name a server, if the user may read it."""
         known = self.env["ir.mail_server"].browse(server.id or ())
         return server.name if known._may_be_read() else _("one of another company")
 
     def _decide_for_anybody(self):
-        """Give the draft and its route, whoever asks."""
+        """Give the draft and its route, without a check of access."""
         self.ensure_one()
         routing = self.env["mail.routing"]
         kept = self.mail_id or self.message_id
@@ -352,7 +346,7 @@ class MailRouteExplain(models.TransientModel):
         self.probe = "\n".join(filter(None, [*lines, *trouble[1:]]))
         self.probe_words = "\n".join(filter(None, trouble))
         self.probe_state = "refused" if trouble else "accepted"
-        # a button that leaves its dialog open asks for another one: with the same page on top
+        # a dialog stays open only by opening another one: with the same record and page
         view = self.env.ref("mail_company_routing.mail_route_explain_view_form_asked")
         return {
             "type": "ir.actions.act_window",

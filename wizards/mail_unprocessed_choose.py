@@ -6,7 +6,7 @@ from ..models.mail_unprocessed import Destination
 
 
 class MailUnprocessedChoose(models.TransientModel):
-    """Which document a mail belongs to that Odoo could not place."""
+    """Choose the document of a mail that Odoo could not place."""
 
     _name = "mail.unprocessed.choose"
     _description = "Choose the Document of an Unprocessed Mail"
@@ -23,7 +23,7 @@ class MailUnprocessedChoose(models.TransientModel):
 
         :return: a notification of what was done
         :raises UserError: where no document is chosen
-        :raises AccessError: where the document is not for whoever asks to write on
+        :raises AccessError: the user may not write on the document
         """
         self.ensure_one()
         document = self.document and self.document.exists()

@@ -8,7 +8,7 @@ class MailWizardInvite(models.TransientModel):
     def _prepare_message_values(self, document, model_name, email_from):
         """Let answers to an invitation reach the document, in its company.
 
-        Native asks for them at the writer's own address, whatever company he writes for.
+        Native asks for answers at the author's own address, whatever company the author writes for.
         """
         values = super()._prepare_message_values(document, model_name, email_from)
         if self.env["mail.routing"]._is_active():

@@ -2,7 +2,7 @@
 """At each upgrade: an administrator sees the domains of all his companies, ticked or not."""
 
 EARLIER = "['|', ('company_id', '=', False), ('company_id', 'in', company_ids)]"
-#: as in security/mail_company_routing_rules.xml, which is read at installation alone
+#: as in security/mail_company_routing_rules.xml, which is only read at installation (noupdate)
 NOW = (
     "['|', ('company_id', '=', False), ('company_id', 'in', user.company_ids.ids"
     " if user.has_group('base.group_system') else company_ids)]"
@@ -10,7 +10,7 @@ NOW = (
 
 
 def migrate(cr, version):
-    """Give the rule its new domain, unless somebody has changed it himself."""
+    """Give the rule its new domain, unless an administrator has changed it."""
     cr.execute(
         """
         UPDATE ir_rule SET domain_force = %s

@@ -3,7 +3,7 @@
 
 
 def migrate(cr, version):
-    """Move it behind the others, unless somebody has moved it himself."""
+    """Move it behind the others, unless an administrator has moved it."""
     cr.execute(
         """
         UPDATE mail_provider SET sequence = 99

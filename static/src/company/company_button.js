@@ -6,19 +6,19 @@ import {registry} from "@web/core/registry";
 import {standardWidgetProps} from "@web/views/widgets/standard_widget_props";
 import {useService} from "@web/core/utils/hooks";
 
-/** Where the browser keeps, over a reload, what is to be opened. */
+/** Key under which the browser keeps, over a reload, what to open afterwards. */
 const GOES_ON = "mail_company_routing.company_goes_on";
 
-/** How long the reload may take, in milliseconds: what was asked for before is forgotten. */
+/** How long the reload may take, in milliseconds; an older request is ignored. */
 const PATIENCE = 60000;
 
-/** Keeps that a method is to open something for a company, whose id is not known before it is saved. */
+/** Remembers the method to call for a company; a new one has no id before it is saved. */
 function keep(method, resId) {
     const kept = JSON.stringify({method, id: resId || false, time: Date.now()});
     browser.sessionStorage.setItem(GOES_ON, kept);
 }
 
-/** Gives the method that is to open something for a company, at most once; undefined: none. */
+/** Gives the method to call for a company, at most once; undefined: none. */
 function takeKept(resId) {
     const kept = browser.sessionStorage.getItem(GOES_ON);
     browser.sessionStorage.removeItem(GOES_ON);
@@ -30,7 +30,7 @@ function takeKept(resId) {
     }
 }
 
-/** Opens what a method of the company gives, and shows the company anew afterwards. */
+/** Opens the action that a method of the company gives, and reloads the company afterwards. */
 function useOpen(component) {
     const action = useService("action");
     return (method) => {
@@ -53,8 +53,8 @@ function useOpen(component) {
 /**
  * A button of a company's form that opens a dialog.
  *
- * It saves the company first, as every button does. But once a company is saved, Odoo loads the whole
- * page anew, and the dialog of an ordinary button is gone: this one opens it afterwards.
+ * It saves the company first, as every button does. But once a company is saved, Odoo reloads the
+ * page, which closes the dialog of an ordinary button: this one opens it after the reload.
  */
 export class CompanyButton extends Component {
     setup() {
@@ -70,7 +70,7 @@ export class CompanyButton extends Component {
         }
         keep(method, record.resId);
         try {
-            // Not loaded here: the page is
+            // No reload of the record: the page is reloaded
             if (await record.save({stayInEdition: true, noReload: true})) {
                 keep(method, record.resId);
                 return; // CompanyGoesOn is next
@@ -90,7 +90,7 @@ CompanyButton.props = {
 };
 CompanyButton.extractProps = ({attrs}) => ({method: attrs.method, string: attrs.string});
 
-/** Stands on the company's form, outside its pages: opens what was asked for before a reload. */
+/** Is on the company's form, outside its pages: opens after a reload what was asked for before. */
 export class CompanyGoesOn extends Component {
     setup() {
         const open = useOpen(this);

@@ -8,7 +8,7 @@ import {registry} from "@web/core/registry";
 import {standardWidgetProps} from "@web/views/widgets/standard_widget_props";
 import {useService} from "@web/core/utils/hooks";
 
-/** Milliseconds between two looks at how far the server is */
+/** Milliseconds between two questions for the progress */
 const PAUSE = 250;
 
 /** Set Up a Mailbox: while the server tries the mailbox, its steps are shown as they go. */
@@ -23,7 +23,7 @@ export class MailboxSetupController extends FormController {
         onWillUnmount(() => this.stopFollowing());
     }
 
-    /** Back from the provider, which gave its consent: nothing is left to ask. */
+    /** Goes on by itself after the provider's consent. */
     goOn() {
         const {data, resId} = this.model.root;
         if (resId && data.oauth_state === "connected" && !data.result) {
@@ -31,7 +31,7 @@ export class MailboxSetupController extends FormController {
         }
     }
 
-    /** The password goes to the server with the call alone: it is never saved with the form. */
+    /** Passes the password as an argument of the call: it is never saved with the form. */
     async beforeExecuteActionButton(clickParams) {
         if (clickParams.name !== "action_setup") {
             await this.model.root.askChanges();
@@ -48,10 +48,10 @@ export class MailboxSetupController extends FormController {
         return false;
     }
 
-    /** A page that is left saves its form: this one holds a password. */
+    /** Saves nothing when the page is left: the form may hold a password. */
     async beforeUnload() {}
 
-    /** Silent: the web client would hide the steps behind "Loading" after three seconds. */
+    /** Calls silently: else the web client hides the steps behind "Loading" after three seconds. */
     async setUp(resId, password) {
         this.follow(resId);
         try {
@@ -67,7 +67,7 @@ export class MailboxSetupController extends FormController {
             return true;
         } catch (error) {
             this.stopFollowing();
-            // Shown as any other error; the buttons are to be enabled again all the same
+            // Shown as any other error, while the buttons are enabled again
             Promise.reject(error);
             return false;
         }

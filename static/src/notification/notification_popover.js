@@ -4,7 +4,7 @@ import {attr} from "@mail/model/model_field";
 import {registerPatch} from "@mail/model/model_core";
 import session from "web.session";
 
-/** Which server was it? One click from the envelope of a message, for whoever administers. */
+/** Adds Explain the Route to the envelope of a message, for administrators. */
 registerPatch({
     name: "MessageNotificationPopoverContentView",
     fields: {
@@ -26,7 +26,7 @@ registerPatch({
     },
 });
 
-/** Until when does it wait, and why? */
+/** Keeps until when a mail waits, and why. */
 registerPatch({
     name: "Notification",
     modelMethods: {

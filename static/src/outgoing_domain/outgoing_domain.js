@@ -8,8 +8,8 @@ import {useService} from "@web/core/utils/hooks";
 /**
  * The Outgoing Email Domain of a line, as a list of choices that the first click opens.
  *
- * A cell of Odoo's own shows no widget before a first click has opened its line, and an empty one
- * shows nothing that invites to it.
+ * Odoo's own cell shows its widget only after a first click has opened the line, and an empty cell
+ * does not show that it can be clicked.
  */
 export class OutgoingDomain extends Component {
     setup() {
@@ -24,7 +24,7 @@ export class OutgoingDomain extends Component {
             return;
         }
         this.companyId = companyId;
-        // Whatever is ticked in the switcher: the line is that company's
+        // In the line's company, whatever is ticked in the switcher
         const choices = await this.orm.call("mail.alias.domain", "name_search", [], {
             args: ["|", ["company_id", "=", false], ["company_id", "=", companyId]],
             limit: null,
@@ -37,7 +37,7 @@ export class OutgoingDomain extends Component {
         return this.props.value ? this.props.value[0] : 0;
     }
 
-    /** The choices; one that is of another company by now among them, as long as it is set. */
+    /** The choices, with the present value, even if that now belongs to another company. */
     get options() {
         const {value} = this.props;
         const isKnown = !value || this.choices.some(([id]) => id === value[0]);

@@ -5,7 +5,7 @@ import {registry} from "@web/core/registry";
 import {session} from "@web/session";
 import {useService} from "@web/core/utils/hooks";
 
-/** Outgoing mail that has been put off for hours, for whoever administers. */
+/** Tells administrators that outgoing mail has been failing for hours. */
 export class StuckMail extends Component {
     setup() {
         this.action = useService("action");

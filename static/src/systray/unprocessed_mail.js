@@ -5,13 +5,13 @@ import {registry} from "@web/core/registry";
 import {session} from "@web/session";
 import {useBus, useService} from "@web/core/utils/hooks";
 
-/** Incoming mail that could not be processed, for whoever administers. */
+/** Counts for administrators the incoming mails that could not be processed. */
 export class UnprocessedMail extends Component {
     setup() {
         this.action = useService("action");
         this.orm = useService("orm");
         this.state = useState({count: session.mail_unprocessed_count || 0});
-        // A retry or a deletion is followed by a view; nobody else is asked for the count
+        // A retry or a deletion is followed by a view; without such mails nothing is asked
         useBus(this.env.bus, "ACTION_MANAGER:UI-UPDATED", () => this.refresh());
     }
 
