@@ -74,7 +74,7 @@ def pip_install(venv: Path, title: str, *args: str) -> None:
     for name in ("PYTHONHOME", "PYTHONPATH", "PIP_REQUIRE_HASHES", "PIP_TARGET", "PIP_PREFIX"):
         env.pop(name, None)
     with Progress(title) as progress:
-        code, lines = follow([str(part) for part in command], progress, env)
+        code, lines = follow([str(part) for part in command], progress.update, env=env)
         if code:
             tail = [line for line in lines if not line.startswith("WARNING")][-15:]
             sys.exit("".join(tail) + f"pip failed ({title}); its last lines are above.")

@@ -48,7 +48,7 @@ def install_packages(
 
 def _apt_get(progress: Progress, *arguments: str) -> None:
     command = ["apt-get", "-o", "DPkg::Lock::Timeout=300", *arguments]
-    code, lines = follow(command, progress, {**os.environ, **_ENVIRONMENT})
+    code, lines = follow(command, progress.update, env={**os.environ, **_ENVIRONMENT})
     if code:
         tail = "".join(lines[-15:])
         raise NotInstalled(f"{tail}apt-get {arguments[0]} failed; its last lines are above.")

@@ -48,7 +48,6 @@ SETTINGS = {
     "max_wal_senders": "0",
     "max_connections": "200",
     "jit": "off",
-    "listen_addresses": "",
     "unix_socket_permissions": "0700",
 }
 
@@ -332,7 +331,7 @@ class _Embedded:
             # A socket's path has 107 characters at most
             socket = Path(tempfile.mkdtemp(prefix="mcr-pg-", dir="/tmp"))
         options = [f"-k {socket}"]
-        options += [f"-c {name}={value}" for name, value in SETTINGS.items() if value]
+        options += [f"-c {name}={value}" for name, value in SETTINGS.items()]
         return " ".join([*options, "-h ''"])
 
     def _discard(self) -> None:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from dev.odoo.find import find_odoo, link
 from dev.odoo.postgresql import current, execute
-from dev.shared import ADDON, ROOT, Progress, ToolError, cache_dir, time_limit
+from dev.shared import ADDON, ROOT, Progress, ToolError, cache_dir, follow
 
 LOADING = re.compile(r"Loading module (\S+) \((\d+)/(\d+)\)")
 COMPLAINT = re.compile(r"^\S+ \S+ \d+ (WARNING|ERROR|CRITICAL) ")
@@ -143,41 +143,37 @@ def run_odoo(
     :raises OdooError: with the end of the log, when Odoo's exit code is not 0
     """
     complaints = []
+
+    def told(line: str) -> None:
+        if COMPLAINT.match(line) and " py.warnings: " not in line:
+            complaints.append(line)
+        loading = LOADING.search(line)
+        if progress and loading:
+            progress.update(f"{loading[2]}/{loading[3]} {loading[1]}")
+
     text = {"mode": "w+", "encoding": "utf-8", "errors": "replace"}
     with (
         tempfile.TemporaryFile(**text) as script,
         tempfile.TemporaryFile(**text) as output,
-        tempfile.TemporaryFile(**text) as log,
         Progress(title) if title else nullcontext() as progress,
     ):
         script.write(stdin)
         script.seek(0)
-        process = subprocess.Popen(
+        code, lines = follow(
             odoo_command(*args, "-c", str(config)),
+            told,
             stdin=script,
             stdout=output,
             stderr=subprocess.PIPE,
-            encoding="utf-8",
-            errors="replace",
             env=odoo_environment(),
             cwd=workdir(),
         )
-        with time_limit(process, None):
-            for line in process.stderr:
-                log.write(line)
-                if COMPLAINT.match(line) and " py.warnings: " not in line:
-                    complaints.append(line.strip())
-                loading = LOADING.search(line)
-                if progress and loading:
-                    progress.update(f"{loading[2]}/{loading[3]} {loading[1]}")
-        if process.returncode:
-            log.seek(0)
-            lines = log.readlines()
+        if code:
             kept = cache_dir() / "odoo-failure.log"
             kept.write_text("".join(lines), encoding="utf-8")
             raise OdooError(
-                "".join(lines[-60:]) + f"odoo-bin {' '.join(args)} ended with exit code"
-                f" {process.returncode}; the end of its log is above, all of it in {kept}"
+                "".join(lines[-60:]) + f"odoo-bin {' '.join(args)} ended with exit code {code};"
+                f" the end of its log is above, all of it in {kept}"
             )
         output.seek(0)
         return OdooRun(output.read(), complaints)
