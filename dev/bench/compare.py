@@ -69,7 +69,7 @@ class Bench(base.Bench):
         rows = execute(query, name, database=db)
         if not rows:
             raise BenchError(f"{name} is left out: {why}")
-        self.notes.append(f"{name} is release {rows[0][0]}")
+        self.notes.append(f"{name} is release {rows[0][0]}.")
         self.sides[name] = Side(name, db, [folder])
 
     @contextmanager
@@ -91,18 +91,12 @@ class Bench(base.Bench):
     def interleaved(
         self, offices: Mapping[str, Office], rounds: int, count: int, progress: Progress
     ) -> dict[str, list[Run]]:
-        """Send in turns, there and back, so that what slows the machine down slows all down.
-
-        Ends before ``rounds`` are over once the medians against the first are known to 0.5 %.
-        """
+        """Send in turns, there and back, so that what slows the machine down slows all down."""
         runs: dict[str, list[Run]] = {name: [] for name in offices}
-        first = next(iter(offices))
         for number in range(rounds):
             for name in list(offices) if number % 2 else reversed(offices):
                 runs[name].append(self.send(offices[name], count))
-            progress.update(f"round {number + 1} of at most {rounds}")
-            if number >= 9 and max(_doubt(runs[name], runs[first]) for name in runs) < 0.005:
-                break
+            progress.update(f"round {number + 1} of {rounds}")
         return runs
 
     def one_run(self, sides: Sequence[Side], first: int, times: int) -> dict[str, Run]:
@@ -175,12 +169,6 @@ class Bench(base.Bench):
 def ratios(runs: Sequence[Run], base: Sequence[Run]) -> list[float]:
     """Give the ratios of the wall times of neighbouring runs, sorted."""
     return sorted(run.seconds / other.seconds for run, other in zip(runs, base, strict=True))
-
-
-def _doubt(runs: Sequence[Run], base: Sequence[Run]) -> float:
-    """Estimate the standard error of the median of the ratios, from their quartiles."""
-    low, _middle, high = statistics.quantiles(ratios(runs, base), n=4, method="inclusive")
-    return 1.25 * (high - low) / 1.35 / len(runs) ** 0.5
 
 
 def seconds(runs: Sequence[Run]) -> float:
@@ -266,8 +254,8 @@ def measure_single(bench: Bench) -> None:
     ours = {name: bench.offices[name] for name in (NATIVE, ADDON_SIDE, restricted)}
     others = {name: office for name, office in bench.offices.items() if name not in ours}
     with Progress(f"Sending {count} mails of one sender, in turns") as progress:
-        most = 6 if bench.quick else 24
-        runs = bench.interleaved({**ours, AGAIN: again}, most, count, progress)
+        rounds = 6 if bench.quick else 24
+        runs = bench.interleaved({**ours, AGAIN: again}, rounds, count, progress)
         shares = {name: ratios(found, runs[NATIVE]) for name, found in runs.items()}
         if others:
             found = bench.interleaved({NATIVE: ours[NATIVE], **others}, 8, count, progress)
