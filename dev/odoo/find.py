@@ -12,6 +12,7 @@ import sys
 import tarfile
 import tempfile
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 
 from dev.shared import NotHere, Progress, ToolError, cache_dir, locked
@@ -66,7 +67,7 @@ def find_odoo() -> Path:
             return home
         try:
             _download(home)
-        except (OSError, tarfile.TarError, EOFError) as error:
+        except (OSError, HTTPException, tarfile.TarError, EOFError) as error:
             tried = ", ".join(map(str, homes))
             raise NoOdoo(
                 f"No Odoo {SERIES}: ODOO_HOME is not set, there is none in {tried}, and it could"
@@ -102,7 +103,7 @@ def link(place: Path, target: Path) -> None:
 
 
 def _download(home: Path) -> None:
-    """Fetch and unpack the branch's tarball into ``home``. Raises as urllib and tarfile do."""
+    """Fetch the branch's tarball by urllib, unpack it into ``home``. Raises what they raise."""
     partial = Path(tempfile.mkdtemp(prefix="odoo-partial-", dir=cache_dir()))
     source = partial / "odoo"
     try:
