@@ -40,6 +40,7 @@ TIMEZONE = "Asia/Shanghai"
 RECEIVED = "2026-01-05 08:30:00"
 SENT = "2026-01-05 08:10:00"
 SLOW_SECONDS = 1.5
+QUESTION = "When can you deliver?"
 
 # Around a screen's script. What goes wrong in it, the page complains about.
 SCRIPT = """(ids) => {
@@ -137,7 +138,7 @@ class Showcase(OdooOffice):
             own.catch_all = "yes"
             failed.send()
             message = order.with_user(author).message_post(
-                body="When can you deliver?",
+                body=QUESTION,
                 partner_ids=order.partner_id.ids,
                 message_type="comment",
                 subtype_xmlid="mail.mt_comment",
