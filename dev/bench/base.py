@@ -130,7 +130,7 @@ class Bench(Report):
             except ToolError as error:
                 say(str(error))
                 self.missed.append(f"NOT MEASURED: {name}; the reason is above")
-        return self.show(list(self.sides))
+        return self.show()
 
 
 def parser_of(prog: str, about: str, measurements: Measurements) -> argparse.ArgumentParser:

@@ -140,17 +140,6 @@ class Bench(base.Bench):
         self.furnish(restricted.values(), mails, restricted=True)
         return {**offices, **restricted}
 
-    @property
-    def plain_names(self) -> dict[str, str]:
-        """Give by side the name of its usual Odoo."""
-        return {name: name for name in self.sides}
-
-    @property
-    def restricted_names(self) -> dict[str, str]:
-        """Give by side the name of its restricted Odoo, where it has one; native's usual one."""
-        names = {name: name + RESTRICTED for name in self.sides}
-        return {NATIVE: NATIVE, **{name: key for name, key in names.items() if key in self.offices}}
-
     def tell_sending(
         self, what: str, runs: Mapping[str, Run], at_once: Mapping[str, float], logins: int = 1
     ) -> None:
@@ -214,14 +203,9 @@ def measure_senders(bench: Bench) -> None:
     runs = {name: bench.send(office) for name, office in bench.offices.items()}
     at_once = {name: office.call("write_and_send") for name, office in bench.offices.items()}
     count = runs[NATIVE].mails
-    for what, names in (
-        (f"{count} mails of {count} senders, one server", bench.plain_names),
-        ("the same, the server restricted to its login", bench.restricted_names),
-    ):
-        found = {name: runs[key] for name, key in names.items()}
-        bench.tell_sending(what, found, {name: at_once[key] for name, key in names.items()})
-        rates = {name: run.mails / run.seconds for name, run in found.items()}
-        bench.tell("rate", rates, what=what)
+    what = f"{count} mails of {count} senders, one server"
+    bench.tell_sending(what, runs, at_once)
+    bench.tell("rate", {name: run.mails / run.seconds for name, run in runs.items()}, what=what)
 
 
 def measure_slow(bench: Bench) -> None:
@@ -271,15 +255,10 @@ def measure_single(bench: Bench) -> None:
             f" {middle:.3f} ({low:.3f}–{high:.3f}), median and quartiles; processor time of Odoo"
             f" {cpu:.3f}."
         )
-    medians = {name: statistics.median(found) for name, found in shares.items()}
-    steady = abs(medians[AGAIN] - 1) <= MAX_CONTROL
-    for what, names in (
-        ("", bench.plain_names),
-        (", the server restricted to its login", bench.restricted_names),
-    ):
-        values = {name: medians[key] for name, key in names.items()}
-        bench.tell("single_wall", values, what=what, decided=steady)
-    bench.tell("single_rate", {name: count / seconds(runs[name]) for name in bench.sides})
+    medians = {name: statistics.median(shares[name]) for name in (*bench.offices, AGAIN)}
+    steady = abs(medians.pop(AGAIN) - 1) <= MAX_CONTROL
+    bench.tell("single_wall", medians, decided=steady)
+    bench.tell("single_rate", {name: count / seconds(runs[name]) for name in bench.offices})
 
 
 def measure_companies(bench: Bench) -> None:

@@ -57,10 +57,10 @@ class Report:
             most = figure.get("at_most")
         if most is not None or "equal" in figure:
             goal = "equal" if most is None else f"at most {most:.4g}{unit}"
-            reached = (
-                values[ADDON_SIDE] == values[NATIVE]
-                if most is None
-                else (values[ADDON_SIDE] <= most)
+            reached = all(
+                value == values[NATIVE] if most is None else value <= most
+                for side, value in values.items()
+                if side.startswith(ADDON_SIDE)
             )
             verdict = VERDICTS[reached if decided else None]
             if not decided:
@@ -73,16 +73,17 @@ class Report:
         if "plot" in figure:
             self.plotted.setdefault(figure["plot"], values)
 
-    def show(self, sides: Sequence[str]) -> int:
+    def show(self) -> int:
         """Print the table, the notes and what was missed; return 1 if anything was."""
         if self.rows:
-            say(f"\n{self._table(sides)}\n")
+            say(f"\n{self._table()}\n")
         for line in (*(f"- {note}" for note in self.notes), *self.missed):
             say(line)
         return 1 if self.missed else 0
 
-    def _table(self, sides: Sequence[str]) -> str:
+    def _table(self) -> str:
         """Give the table in Markdown, with a column for each side."""
+        sides = list(dict.fromkeys(side for _title, cells, *_goal in self.rows for side in cells))
         lines = [["figure", *sides, "to reach", "reached"]]
         for title, cells, goal, verdict in self.rows:
             lines.append([title, *(cells.get(side, "–") for side in sides), goal, verdict])
@@ -133,7 +134,7 @@ def draw_bars(panels: Mapping[str, Mapping[str, float]], target: Path) -> None:
             bars = axis.barh(
                 shown, [values[side] for side in shown], color=[COLOURS[side] for side in shown]
             )
-            largest = max(values.values())
+            largest = max(values[side] for side in shown)
             axis.bar_label(bars, fmt="%.2f" if largest < 10 else "%.0f", padding=3, fontsize=9)
             axis.set_xlim(0, largest * 1.2)
             axis.invert_yaxis()
