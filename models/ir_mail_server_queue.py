@@ -5,6 +5,7 @@ from odoo import _, api, fields, models
 from odoo.exceptions import ValidationError
 
 from ..routing.retry import Usage
+from .mail_failure_shown import done
 from .mail_lane import CONFIG_SERVER
 
 
@@ -123,17 +124,13 @@ class IrMailServer(models.Model):
         self.check_access_rights("write")
         self.check_access_rule("write")
         waiting = self.env["mail.lane"]._try_now(self.ids)
-        return {
-            "type": "ir.actions.client",
-            "tag": "display_notification",
-            "params": {
-                "message": _("%s mails are tried within a minute.", waiting)
-                if waiting
-                else _("No mail waits for this server."),
-                "type": "success" if waiting else "info",
-                "next": {"type": "ir.actions.act_window_close"},
-            },
-        }
+        if not waiting:
+            return done(_("No mail waits for this server."), "info")
+        mails = self.env["mail.mail"]
+        message = _(
+            "Mails in the queue: %(count)s. %(queue)s", count=waiting, queue=mails._told_of_queue()
+        )
+        return done(message, mails._kind_of_done())
 
     def action_waiting_mails(self):
         """Open the mails that wait for this server."""

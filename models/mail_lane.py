@@ -32,6 +32,8 @@ IMPATIENCE = 5
 #: seconds that a message sent directly waits for another session at its server to end; a lane ends
 #: sooner
 _WAIT_FOR_SESSION = SLICE + IMPATIENCE
+#: mails whose route is decided at the least when a lane takes a server
+_FEWEST_AT_ONCE = 50
 #: how many mails are sorted at a time
 _SORTED_AT_ONCE = 1000
 #: seconds that a lane sorts before it sends
@@ -155,6 +157,7 @@ class Turn:
         self.cr = cr
         self.deadline = None
         self.handed_over = []
+        self.given = 0
         self.known = set()
         self.has_written = False
         self._read()
@@ -172,7 +175,7 @@ class Turn:
             INSERT INTO mail_lane AS lane (server_id, turn_at) VALUES (%s, %s)
             ON CONFLICT (server_id) DO UPDATE SET turn_at = EXCLUDED.turn_at
             RETURNING lane.paused_until, lane.pause_reason, lane.failing_since, lane.failures,
-                lane.usage, lane.in_flight, lane.slow_until,
+                lane.usage, lane.in_flight, lane.slow_until, lane.pace,
                 CASE WHEN lane.lockstep_until > %s THEN lane.lockstep_reason END,
                 (SELECT COALESCE(max_per_minute, 0) FROM ir_mail_server WHERE id = %s),
                 (SELECT COALESCE(max_per_day, 0) FROM ir_mail_server WHERE id = %s)
@@ -187,6 +190,7 @@ class Turn:
             usage,
             self.left_in_flight,
             self.slow_until,
+            self.pace,
             self.lockstep_reason,
             per_minute,
             per_day,
@@ -295,6 +299,7 @@ class Turn:
         if not together:
             self.handed_over = []
         self.handed_over.append(mail_id)
+        self.given += 1
         self.known.discard(mail_id)
         self.has_written = True
         self._execute(
@@ -363,13 +368,14 @@ class Turn:
             UPDATE mail_lane SET in_flight = (
                 SELECT array_agg(id) FROM mail_mail
                  WHERE id = ANY(%s) AND state = 'outgoing'
-            ) WHERE server_id = %s
+            ), pace = %s WHERE server_id = %s
             """,
             [
                 [
                     *(self.left_in_flight or ()),
                     *(mail for mail in self.handed_over if mail not in self.known),
                 ],
+                self.given if self.is_over() else None,
                 self.server_id,
             ],
         )
@@ -407,6 +413,8 @@ class MailLane(models.Model):
     lockstep_until = fields.Datetime(readonly=True)
     lockstep_reason = fields.Text(readonly=True)
     slow_until = fields.Datetime(readonly=True)
+    # mails of the last turn; 0: it was not cut off by its time
+    pace = fields.Integer(readonly=True)
 
     _sql_constraints = [("server_unique", "UNIQUE (server_id)", "A server has one queue.")]
 
@@ -667,7 +675,8 @@ class MailLane(models.Model):
         self.env.cr.execute(
             """
             INSERT INTO mail_lane (server_id, paused_until) VALUES (%s, %s)
-            ON CONFLICT (server_id) DO UPDATE SET paused_until = EXCLUDED.paused_until
+            ON CONFLICT (server_id) DO UPDATE
+               SET paused_until = EXCLUDED.paused_until, pause_reason = NULL
             """,
             [server_id, until or None],
         )
@@ -834,21 +843,27 @@ class MailLane(models.Model):
 
         :return: whether any mail was settled
         """
-        mails = self.env["mail.mail"].browse(self._due(turn.server_id))
+        limit = self._batch_size()
+        if turn.pace:
+            limit = min(limit, max(_FEWEST_AT_ONCE, 2 * turn.pace))
+        mails = self.env["mail.mail"].browse(self._due(turn.server_id, limit))
         if not mails:
             return False
         mails.with_context(mail_turn=turn).send(auto_commit=True)
         self.env.cr.commit()  # pylint: disable=invalid-commit
-        return mails.ids != self._due(turn.server_id)
+        return mails.ids != self._due(turn.server_id, limit)
 
     @api.model
-    def _due(self, server_id):
-        """Give the ids of the mails that wait for a server, in order; as many as a batch has."""
-        batch_size = int(
-            self.env["ir.config_parameter"].sudo().get_param("mail.session.batch.size", 1000)
-        )
+    def _batch_size(self):
+        """Give how many mails a session takes at most, as native has it."""
+        get_param = self.env["ir.config_parameter"].sudo().get_param
+        return int(get_param("mail.session.batch.size", 1000))
+
+    @api.model
+    def _due(self, server_id, limit):
+        """Give the ids of the mails that wait for a server, in order; so many at most."""
         now = self._now()
-        self.env.cr.execute(_DUE_AT_SERVER, [server_id, now, now, batch_size])
+        self.env.cr.execute(_DUE_AT_SERVER, [server_id, now, now, limit])
         return [mail_id for (mail_id,) in self.env.cr.fetchall()]
 
     @api.model

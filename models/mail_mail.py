@@ -27,6 +27,8 @@ _CLAIMED_AT_ONCE = 500
 _BEING_SENT = 0x6D636D73
 #: key in the context, and of what a cursor keeps: mails leave once this transaction is committed
 AFTER_COMMIT = "mail_company_routing_after_commit"
+#: key in the context: somebody waits for these mails
+URGENTLY = "mail_company_routing_urgently"
 
 
 class MailMail(models.Model):
@@ -174,15 +176,16 @@ class MailMail(models.Model):
         return True
 
     def _send_after_commit(self):
-        """Send these mails once this transaction is committed, all of them together.
+        """Send these mails once this transaction is committed.
 
         Odoo repeats a request after a conflict. A mail that the request has written would be
         written again, and the first one would have left. Native does so for notifications.
         """
         postcommit = self.env.cr.postcommit
-        mail_ids = postcommit.data.get(AFTER_COMMIT)
+        kind = AFTER_COMMIT, bool(self.env.context.get(URGENTLY))
+        mail_ids = postcommit.data.get(kind)
         if mail_ids is None:
-            mail_ids = postcommit.data[AFTER_COMMIT] = []
+            mail_ids = postcommit.data[kind] = []
             context = {key: value for key, value in self.env.context.items() if key != AFTER_COMMIT}
             postcommit.add(partial(_send_at_once, self.env.registry, context, mail_ids))
         mail_ids += self.ids
@@ -205,9 +208,7 @@ class MailMail(models.Model):
         by_server = defaultdict(list)
         for mail_id, route in routes.items():
             by_server[route.server, route.failure and route.failure.key].append(mail_id)
-        batch_size = int(
-            self.env["ir.config_parameter"].sudo().get_param("mail.session.batch.size", 1000)
-        )
+        batch_size = self.env["mail.lane"]._batch_size()
         for (server, _key), mail_ids in by_server.items():
             for batch_ids in split_every(batch_size, mail_ids):
                 batch = {mail_id: routes[mail_id] for mail_id in batch_ids}
@@ -725,19 +726,21 @@ class MailMail(models.Model):
 
 
 def _send_at_once(registry, context, mail_ids):
-    """Send mails in a transaction of their own; what cannot be sent waits in the queue.
+    """Send mails one by one, on a connection of their own; what cannot be sent stays in the queue.
 
     :param registry: of their database
-    :param context: of whoever wrote them
-    :param mail_ids: of those that are still there
+    :param context: of the user who wrote them
+    :param mail_ids: those that are gone by now are left out
     """
     try:
         with registry.cursor() as cr:
             env = api.Environment(cr, SUPERUSER_ID, context)
-            env["mail.mail"].browse(mail_ids).exists().send()
+            env["mail.mail"].browse(mail_ids).exists().send(auto_commit=True)
     except Exception:
-        # what was to be done is done and committed: its caller is not to be told that it failed
-        _logger.exception("Mails wait in the queue: %s", mail_ids)
+        # the request is committed: its user must not be told that it failed
+        _logger.exception("Mails stay in the queue: %s", mail_ids)
+        with contextlib.suppress(Exception), registry.cursor() as cr:
+            api.Environment(cr, SUPERUSER_ID, {})["mail.lane"]._wake()
 
 
 def _is_of_sender(reason):

@@ -7,6 +7,7 @@ from odoo.tools import create_index, format_datetime, format_time
 from ..routing.retry import judge, next_try
 from .mail_failure import ExplainedDeliveryException, fault_of
 from .mail_lane import CONFIG_SERVER, ORDINARY, URGENT, Turn
+from .mail_mail import URGENTLY
 
 #: how many mails are given up at a time
 _GIVEN_UP_AT_ONCE = 1000
@@ -213,13 +214,17 @@ class MailMail(models.Model):
                 lanes._line_up(self, server_id)
                 lanes._wake()
             return
-        rank = ORDINARY if auto_commit else URGENT
+        rank = URGENT if self._is_waited_for(auto_commit) else ORDINARY
         with lanes._turn(server_id, to_the_end=not auto_commit) as turn:
             if turn:
                 self._send_in(turn, send, auto_commit, raise_exception)
             left = self._not_settled() if turn else self
             if left and left._wait_for(server_id, rank):
                 lanes._wake(turn and turn.is_paused() and turn.paused_until or None)
+
+    def _is_waited_for(self, auto_commit):
+        """Tell whether somebody waits for these mails, in the request that sends them or after."""
+        return not auto_commit or bool(self.env.context.get(URGENTLY))
 
     def _send_in(self, turn, send, auto_commit, raise_exception):
         """Send the mails of a delivery in its server's turn."""
@@ -246,7 +251,7 @@ class MailMail(models.Model):
             if self._pause_server(fault) and not raise_exception:
                 delivery.put_off = True
                 # lanes find all of them, a user need not wait for it; Odoo's tests have no lanes
-                if auto_commit or not self.env["mail.lane"]._commits():
+                if not (self._is_waited_for(auto_commit) and self.env["mail.lane"]._commits()):
                     self._give_up(turn)
                 return
         else:

@@ -42,6 +42,9 @@ PARAMETERS = (
     "mail.default.from_filter",
 )
 
+#: of what a cursor keeps until its commit: the view of what it read itself, for want of another
+_READ_ALONE = "mail_company_routing_read_alone"
+
 #: no view: see ``mail.routing._view``
 NOWHERE = object()
 
@@ -155,8 +158,11 @@ class MailRouting(models.AbstractModel):
             return read(self._own_views(kind)[kind], *args), False
         except (PoolError, psycopg2.OperationalError) as error:
             # nobody else sees what is read by this connection; native needs no second one either
-            _logger.warning("There is no connection to read the settings by: %s", error)
-            return read(OwnView(), *args), False
+            data = self.env.cr.postcommit.data
+            if _READ_ALONE not in data:
+                _logger.warning("There is no connection to read the settings by: %s", error)
+                data[_READ_ALONE] = OwnView()
+            return read(data[_READ_ALONE], *args), False
 
     @api.model
     def _forget_facts(self, *kinds):

@@ -2,7 +2,7 @@
 from odoo import _, api, models
 from odoo.exceptions import AccessError
 
-from .mail_mail import AFTER_COMMIT
+from .mail_mail import AFTER_COMMIT, URGENTLY
 
 
 class MailTemplate(models.Model):
@@ -39,7 +39,7 @@ class MailTemplate(models.Model):
                 args = (*args[:2], values, *args[3:])
             else:
                 kwargs["email_values"] = values
-        template = self.with_context(**{AFTER_COMMIT: True})
+        template = self.with_context(**{AFTER_COMMIT: True, URGENTLY: True})
         return super(MailTemplate, template).send_mail(res_id, *args, **kwargs)
 
     def _check_document(self, values):

@@ -488,6 +488,20 @@ class TestTurns(BaseCase):
             patience = mail_lane.IMPATIENCE
             self.assertEqual(waits, [patience, None, patience, patience])
 
+    def test_a_slow_server_has_no_more_mails_decided_than_it_may_take(self):
+        with self.worker() as env:
+            with self.turn(env) as turn:
+                turn.deadline = time.monotonic() - 1  # its time is over
+                turn.hand_over(self.server_id)
+            mails = self.mails(env, mail_lane._FEWEST_AT_ONCE + 10)
+            env.cr.commit()  # pylint: disable=invalid-commit
+            env["mail.lane"]._run(time.monotonic() + 60)
+            mails.invalidate_recordset()
+            self.assertEqual(set(mails.mapped("state")), {"sent"})
+            self.assertEqual(self.provider.sessions, 2, "the first turn was not cut off")
+            lane = env["mail.lane"].search([("server_id", "=", self.server_id)])
+            self.assertFalse(lane.pace)
+
     def template(self, env):
         values = {
             "name": "Claim",

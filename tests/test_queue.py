@@ -227,7 +227,7 @@ class TestQueue(MailRoutingCase):
         self.assertEqual(mails.mapped("state"), ["outgoing"] * 2)
         self.assertIn("Waiting, next try at", mails[0].waiting_reason)
         told = self.server.action_try_now()
-        self.assertIn("2 mails", told["params"]["message"])
+        self.assertIn("in the queue: 2.", told["params"]["message"])
         self.assertFalse(self.server.paused_until)
         self.run_queue()
         self.assertEqual(mails.mapped("state"), ["sent"] * 2)
