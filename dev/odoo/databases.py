@@ -16,10 +16,10 @@ import secrets
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-from psycopg2 import errors, sql
+from psycopg2 import sql
 
 from dev.odoo.find import SERIES, find_odoo
 from dev.odoo.postgresql import (
@@ -136,13 +136,13 @@ def _template(modules: Sequence[str]) -> str:
             title = f"Preparing a database with {', '.join(modules)} (once, some minutes)"
             install(partial, *modules, title=title)
             shutil.rmtree(_files_of(name), ignore_errors=True)
-            _files_of(partial).mkdir(parents=True, exist_ok=True)
-            shutil.copytree(_files_of(partial), _files_of(name))
+            for folder in (_files_of(partial), _files_of(name).parent):
+                folder.mkdir(parents=True, exist_ok=True)
+            shutil.move(_files_of(partial), _files_of(name))
             identifiers = {"new": sql.Identifier(name), "old": sql.Identifier(partial)}
             comment = sql.SQL("COMMENT ON DATABASE {old} IS {label}")
             execute(comment.format(label=sql.Literal(label), **identifiers))
-            with suppress(errors.DuplicateDatabase):
-                execute(sql.SQL("ALTER DATABASE {old} RENAME TO {new}").format(**identifiers))
+            execute(sql.SQL("ALTER DATABASE {old} RENAME TO {new}").format(**identifiers))
         finally:
             drop_database(partial)
             shutil.rmtree(_files_of(partial), ignore_errors=True)
