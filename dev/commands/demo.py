@@ -37,6 +37,7 @@ class OdooOffice(OdooHere):
     def __init__(self, db: str, provider: Provider):
         sys.path.insert(0, str(find_odoo()))
         super().__init__(odoo_config(db, logfile=workdir() / "demo.log", log_level="warn"))
+        self.db = db
         self.ids: dict[str, int] = {}
         self.names = {
             "smtp_host": provider.smtp_host,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
 from pathlib import Path
@@ -245,14 +245,7 @@ def shrink(png: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def take_all(
-    browser: Browser,
-    address: str,
-    name: str,
-    office: Showcase,
-    screens: Sequence[Screen],
-    told: Callable[[str], None],
-) -> None:
+def take_all(browser: Browser, address: str, office: Showcase, screens: Sequence[Screen]) -> None:
     """Take the pictures of the screens, in each language and size, and write them."""
     IMAGES.mkdir(parents=True, exist_ok=True)
     for lang, short in LANGUAGES.items():
@@ -260,7 +253,7 @@ def take_all(
         clients: dict[str, Client] = {}
         for screen in screens:
             if screen.login not in clients:
-                clients[screen.login] = Client(address, name, screen.login)
+                clients[screen.login] = Client(address, office.db, screen.login)
             browser.be(clients[screen.login])
             for width in WIDTHS:
                 png = shrink(photograph(browser, address, screen, office.ids, width))
@@ -268,7 +261,7 @@ def take_all(
                 path.write_bytes(png)
                 if screen.store and (short, width) == ("en", WIDTHS[0]):
                     (STORE / f"{screen.name}.png").write_bytes(png)
-                told(f"  {path.relative_to(ROOT)} ({len(png) / 1024:.0f} kB)")
+                say(f"  {path.relative_to(ROOT)} ({len(png) / 1024:.0f} kB)")
     if browser.complaints:
         raise BrowserError("the page complained:\n" + "\n".join(browser.complaints))
 
@@ -295,7 +288,7 @@ def screenshots(names: Sequence[str]) -> int:
         office.receive_unprocessed(provider)
         with serving(name) as served, chromium(timezone_id=TIMEZONE) as browser:
             try:
-                take_all(browser, served.address, name, office, screens, say)
+                take_all(browser, served.address, office, screens)
             except BrowserError as error:
                 raise ToolError(str(error)) from error
     return 0
