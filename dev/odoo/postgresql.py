@@ -229,8 +229,6 @@ class _Embedded:
             self.home = self.home / f"{ADDON}-{digest}"
         self.data = self.home / "data"
         self.log = self.home / "log"
-        # Says under which boot of the machine the server was last running
-        self.boot = self.home / "boot"
 
     def start_lock(self) -> AbstractContextManager[None]:
         """Return the lock to hold while starting, joining or leaving."""
@@ -260,16 +258,15 @@ class _Embedded:
         """Let the server run and answer, and be the one in use. Raises ``NoPostgres``."""
         if self._answers():
             return
-        boot = _boot_id()
-        if self.boot.exists() and self.boot.read_text() != boot:
-            say("The machine went down while PostgreSQL ran; making its data afresh")
-            self._discard()
+        if (self.data / "postmaster.pid").exists():
+            # As after a power cut: with these settings there is no saying what the data are worth
+            say("PostgreSQL was not stopped but broken off; making its data afresh")
+            shutil.rmtree(self.data, ignore_errors=True)
         for attempt in (1, 2):
             why = "It does not answer."
             try:
                 if not (self.data / "PG_VERSION").exists():
                     self._initialize()
-                self.boot.write_text(boot)
                 self._control("-l", str(self.log), "-t", "120", "-o", self._options(), "start")
                 if self._answers():
                     return
@@ -277,7 +274,7 @@ class _Embedded:
                 why = error.output.strip()
             if attempt == 1:
                 say("PostgreSQL does not come up with its old data; making them afresh")
-                self._discard()
+                shutil.rmtree(self.data, ignore_errors=True)
         with suppress(OSError):
             why += "\n" + "".join(self.log.open(errors="replace").readlines()[-15:])
         raise NoPostgres(f"The embedded PostgreSQL does not start. {why}")
@@ -290,7 +287,6 @@ class _Embedded:
                 self._control("-m", "fast", "-t", "60", "stop")
             if socket != self.data:
                 shutil.rmtree(socket, ignore_errors=True)
-        self.boot.unlink(missing_ok=True)
 
     def _answers(self) -> bool:
         """Tell whether the server runs and answers; in recovery it is given a minute."""
@@ -334,10 +330,6 @@ class _Embedded:
         options += [f"-c {name}={value}" for name, value in SETTINGS.items()]
         return " ".join([*options, "-h ''"])
 
-    def _discard(self) -> None:
-        shutil.rmtree(self.data, ignore_errors=True)
-        self.boot.unlink(missing_ok=True)
-
     def _control(self, *arguments: str) -> None:
         self._run("pg_ctl", "-w", "-D", str(self.data), *arguments)
 
@@ -380,11 +372,3 @@ class _Embedded:
                 path.chmod(0o755 if executable else 0o644)
             partial.rename(copy)
         return copy / package.name / source.name / "bin"
-
-
-def _boot_id() -> str:
-    """Return what changes with every boot of the machine, an empty text if unknown."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
