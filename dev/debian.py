@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 from dev.shared import Progress, ToolError, cache_dir, follow, locked
 
+_APT_GET = ("apt-get", "-o", "DPkg::Lock::Timeout=300", "--yes")
 _ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
 
 
@@ -36,19 +37,18 @@ def install_packages(
             f"{', '.join(names)} not installed. As root, on Debian or Ubuntu: {command}"
         )
     with locked(cache_dir() / "apt.lock", "Another run is installing packages; waiting ..."):
-        names = missing()
-        if names:
+        if names := missing():
             with Progress(f"Installing {', '.join(names)} (once)") as progress, during():
                 _apt_get(progress, "update")
-                options = ("--yes", "--no-install-recommends", "--no-remove")
+                options = ("--no-install-recommends", "--no-remove")
                 _apt_get(progress, "install", *options, *names)
     if missing():
         raise NotInstalled(f"apt-get did not bring {', '.join(missing())}. Try: {command}")
 
 
 def _apt_get(progress: Progress, *arguments: str) -> None:
-    command = ["apt-get", "-o", "DPkg::Lock::Timeout=300", *arguments]
-    code, lines = follow(command, progress.update, env={**os.environ, **_ENVIRONMENT})
+    environment = {**os.environ, **_ENVIRONMENT}
+    code, lines = follow([*_APT_GET, *arguments], progress.update, env=environment)
     if code:
         tail = "".join(lines[-15:])
         raise NotInstalled(f"{tail}apt-get {arguments[0]} failed; its last lines are above.")

@@ -61,8 +61,7 @@ class Screen:
     :param place: of the web client, what follows the #; names in braces are ids of Showcase
     :param ready: what has to be there in the end, a selector
     :param shown: selectors, or names of areas; the picture is cropped to the rectangle around all
-    :param script: JavaScript to run first; the ids are in ``ids``
-    :param before: what has to be there before the script, a selector
+    :param script: JavaScript to run first, once there is a bar; the ids are in ``ids``
     :param clicks: selectors to click one after the other, each once it is there
     :param login: whose screen it is
     :param margin: to leave around what is shown
@@ -76,7 +75,6 @@ class Screen:
     ready: str
     shown: Sequence[str]
     script: str = ""
-    before: str = ".o_main_navbar"
     clicks: Sequence[str] = ()
     login: str = "admin"
     margin: int = 0
@@ -203,8 +201,7 @@ def photograph(browser: Browser, address: str, screen: Screen, ids: dict, width:
     browser.open(f"{address}/web#cids={companies}&{screen.place.format(**ids)}")
     try:
         if screen.script:
-            begin = f"{_visible(screen.before)} && {SETTLED}"
-            browser.wait(begin, f"{screen.before} of {screen.name}")
+            browser.wait(f"{_visible('.o_main_navbar')} && {SETTLED}", f"the bar of {screen.name}")
             page.evaluate(SCRIPT % screen.script, ids)
         for selector in screen.clicks:
             browser.click(selector)
