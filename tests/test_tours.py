@@ -14,7 +14,7 @@ from odoo.tools import mute_logger
 
 from ..dev.dns_server import DnsServer
 from ..dev.provider import Provider
-from .common import hash_quickly
+from .common import make_users_quickly
 
 #: what Odoo's ChromeBrowser looks for, in its order
 BROWSERS = ("google-chrome", "chromium", "chromium-browser", "google-chrome-stable")
@@ -57,7 +57,7 @@ class TestTours(HttpCase):
                 "no Chromium here, so the tours are not run: apt-get install chromium"
             )
         super().setUpClass()
-        hash_quickly(cls)
+        make_users_quickly(cls)
         languages = cls.env["res.lang"].with_context(active_test=False)
         languages.search([("code", "in", LANGUAGES)]).active = True
         modules = cls.env["ir.module.module"].search([("state", "=", "installed")])
