@@ -11,7 +11,7 @@ import odoo
 from odoo.modules.registry import Registry
 
 from dev.odoo import database, execute, odoo_config
-from dev.shared import ADDON
+from dev.shared import ADDON, say
 
 #: an app that has aliases, and one whose servers log in otherwise
 MODULES = ("crm", "microsoft_outlook")
@@ -135,7 +135,7 @@ def main() -> None:
             )[0],
         }
         odoo.sql_db.close_all()
-    print(json.dumps(told))
+    say(json.dumps(told))
 
 
 if __name__ == "__main__":
