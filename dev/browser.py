@@ -1,13 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-only
-"""The system's Chromium, driven by Playwright (https://playwright.dev/python/), for the tools.
-
-::
-
-    with chromium() as browser:
-        browser.open("http://127.0.0.1:8069/web")
-        browser.click(".o_list_view .o_data_row")
-        png = browser.page.screenshot()
-"""
+"""The system's Chromium, driven by Playwright (https://playwright.dev/python/), for the tools."""
 
 from __future__ import annotations
 
@@ -33,9 +25,7 @@ SECONDS = 60
 # The connections that stay open for the bus
 ENDLESS = re.compile(r"/(websocket|longpolling|bus)\b|^data:")
 
-PAINTED = """() => new Promise((resolve) => {
-    requestAnimationFrame(() => requestAnimationFrame(() => resolve()));
-})"""
+PAINTED = "() => new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(r)))"
 
 #: What Playwright raises where the page does not do what it should
 BrowserError = Error
@@ -46,9 +36,8 @@ class NoBrowser(NotHere):
 
 
 def find_browser() -> str:
-    """Return the path of a Chromium. As root, apt-get is asked for it and for fonts.
-
-    Without the fonts only pictures suffer; that is said, and is no error.
+    """Return the path of a Chromium. As root, apt-get is asked for it and for fonts, without which
+    only pictures suffer: that is said, and is no error.
 
     :raises NoBrowser: without a Chromium
     """
@@ -83,24 +72,17 @@ class Browser:
     def __init__(self, page: Page) -> None:
         self.page = page
         self.complaints: list[str] = []
-        self._steps: list[str] = []
+        self._told: list[str] = []
         self._pending: set[Request] = set()
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("console", self._note_step)
+        page.on("console", lambda message: self._told.append(message.text))
         page.on("request", self._begin)
-        page.on("requestfinished", self._end)
-        page.on("requestfailed", self._end)
+        page.on("requestfinished", lambda request: self._pending.discard(request))
+        page.on("requestfailed", lambda request: self._pending.discard(request))
 
     def _begin(self, request: Request) -> None:
         if not ENDLESS.search(request.url):
             self._pending.add(request)
-
-    def _end(self, request: Request) -> None:
-        self._pending.discard(request)
-
-    def _note_step(self, message: ConsoleMessage) -> None:
-        if " step " in message.text:
-            self._steps.append(message.text)
 
     def be(self, client: Client) -> None:
         """Be somebody who is logged in."""
@@ -142,7 +124,7 @@ class Browser:
 
         :raises BrowserError: with the tour's own words, when it fails or takes too long
         """
-        self._steps.clear()
+        self._told.clear()
         service = "odoo.__DEBUG__.services['web_tour.tour']"
         self.wait(f"{service}?.tours[{json.dumps(name)}]?.ready", f"tour {name}")
         try:
@@ -152,7 +134,8 @@ class Browser:
         except BrowserError as error:
             wrong = str(error)
         if wrong:
-            raise BrowserError("\n".join([*self._steps[-5:], wrong]))
+            steps = [line for line in self._told if " step " in line]
+            raise BrowserError("\n".join([*steps[-5:], wrong]))
 
 
 def _ends_tour(message: ConsoleMessage) -> bool:

@@ -6,12 +6,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 from dev.shared import Progress, ToolError, cache_dir, locked
 
+_APT_GET = ("apt-get", "-o", "DPkg::Lock::Timeout=300", "--yes")
 _ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
 
 
@@ -38,31 +38,24 @@ def install_packages(
             f"{', '.join(names)} not installed. As root, on Debian or Ubuntu: {command}"
         )
     with locked(cache_dir() / "apt.lock", "Another run is installing packages; waiting ..."):
-        names = missing()
-        if names:
-            with Progress(f"Installing {', '.join(names)} (once)") as progress, during():
-                _apt_get(progress, "update")
-                options = ("--yes", "--no-install-recommends", "--no-remove")
-                _apt_get(progress, "install", *options, *names)
+        if names := missing():
+            with Progress(f"Installing {', '.join(names)} (once)"), during():
+                _apt_get("update")
+                _apt_get("install", "--no-install-recommends", "--no-remove", *names)
     if missing():
         raise NotInstalled(f"apt-get did not bring {', '.join(missing())}. Try: {command}")
 
 
-def _apt_get(progress: Progress, *arguments: str) -> None:
-    tail: deque[str] = deque(maxlen=15)
-    with subprocess.Popen(
-        ["apt-get", "-o", "DPkg::Lock::Timeout=300", *arguments],
+def _apt_get(*arguments: str) -> None:
+    done = subprocess.run(
+        [*_APT_GET, *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
         env={**os.environ, **_ENVIRONMENT},
-    ) as process:
-        for line in process.stdout or ():
-            tail.append(line)
-            progress.update(line.strip()[:60])
-    if process.returncode:
-        raise NotInstalled(
-            f"{''.join(tail)}apt-get {arguments[0]} failed; its last lines are above."
-        )
+    )
+    if done.returncode:
+        tail = "\n".join(done.stdout.splitlines()[-15:])
+        raise NotInstalled(f"{tail}\napt-get {arguments[0]} failed; its last lines are above.")

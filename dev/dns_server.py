@@ -1,57 +1,73 @@
 # SPDX-License-Identifier: LGPL-3.0-only
 """A DNS server on loopback, UDP and TCP, that says what it is told to: for the tests.
 
-Records are lines such as ``b.com TXT "v=spf1 -all"``; several strings are one record of several.
+Records are lines of a zone file, such as ``b.com TXT "v=spf1 -all"``.
 """
 
 from __future__ import annotations
 
-import shlex
+import functools
 import threading
 from collections import defaultdict
 from collections.abc import Iterable
 
-from dnslib import AAAA, CNAME, MX, QTYPE, RCODE, RR, TXT, A, DNSError, DNSRecord
+from dnslib import QTYPE, RCODE, RR, DNSError, DNSRecord
 from dnslib.server import BaseResolver, DNSHandler, DNSLogger, DNSServer
 
 HOST = "127.0.0.1"
 #: RFC 1035 4.2.1: what does not fit is asked for again by TCP
 UDP_SIZE = 512
 
+_parse = functools.cache(RR.fromZone)
 
-def parse_records(lines: Iterable[str]) -> dict[str, list[tuple[str, object]]]:
-    """Read lines of records.
 
-    :return: dict of name -> (type, value): of TXT a tuple of strings, of MX (preference, host),
-        of others a text
-    """
-    zone: dict[str, list[tuple[str, object]]] = defaultdict(list)
-    for line in lines:
-        name, kind, *words = shlex.split(line)
-        value: object = words[0] if words else ""
-        if kind == "TXT":
-            value = tuple(words)
-        elif kind == "MX":
-            value = int(words[0]), words[1].rstrip(".")
-        zone[name.lower()].append((kind, value))
-    return zone
+class Zone:
+    """Records by name."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._records: dict[str, list[RR]] = defaultdict(list)
+        self.add(*lines)
+
+    def add(self, *lines: str) -> None:
+        """Add records."""
+        for line in lines:
+            for record in _parse(line):
+                self._records[_text(record.rname)].append(record)
+
+    def find(self, name: str, kind: str) -> list[RR] | None:
+        """Return the records of a type, and the aliases that lead to them.
+
+        :return: None where the name does not exist
+        """
+        found: list[RR] = []
+        for _step in range(8):
+            records = self._records.get(name, [])
+            found += [record for record in records if QTYPE[record.rtype] == kind]
+            aliases = [record for record in records if record.rtype == QTYPE.CNAME]
+            if not aliases or kind == "CNAME":
+                break
+            found += aliases
+            name = _text(aliases[0].rdata.label)
+        exists = any(other == name or other.endswith(f".{name}") for other in self._records)
+        return found if exists else None
 
 
 class DnsServer(BaseResolver):
     """Answers from its records, on a port of its own, while it is started.
 
-    :param lines: see :func:`parse_records`
     :ivar questions: (name, type, whether by TCP) of each question
     :ivar silent: names below which nothing is answered; ``""``: nothing at all
     :ivar broken: names below which SERVFAIL is answered
     """
 
-    def __init__(self, lines: Iterable[str] = ()):
-        self.records = parse_records(lines)
+    def __init__(self, lines: Iterable[str] = ()) -> None:
+        self.replace(lines)
         self.questions: list[tuple[str, str, bool]] = []
         self.silent: set[str] = set()
         self.broken: set[str] = set()
         self._servers = self._bind()
+        #: The server as ``address:port``
+        self.address = "{}:{}".format(*self._servers[0].server.server_address)
 
     def _bind(self) -> list[DNSServer]:
         """Take one port number by both protocols."""
@@ -62,12 +78,6 @@ class DnsServer(BaseResolver):
                 return [DNSServer(self, *tcp.server.server_address, logger=silent), tcp]
             except OSError:  # taken by somebody else's UDP
                 tcp.server.server_close()
-
-    @property
-    def address(self) -> str:
-        """The server as ``address:port``."""
-        host, port = self._servers[0].server.server_address
-        return f"{host}:{port}"
 
     def start(self) -> DnsServer:
         """Serve, until :meth:`stop`."""
@@ -91,55 +101,36 @@ class DnsServer(BaseResolver):
 
     def add(self, *lines: str) -> None:
         """Add records."""
-        for name, records in parse_records(lines).items():
-            self.records[name] += records
+        self.zone.add(*lines)
 
     def replace(self, lines: Iterable[str]) -> None:
         """Have these records and no others."""
-        self.records = parse_records(lines)
+        self.zone = Zone(lines)
 
     def resolve(self, request: DNSRecord, handler: DNSHandler) -> DNSRecord:
         """Give the reply to a question, as dnslib asks for it."""
-        name = str(request.q.qname).rstrip(".").lower()
-        kind = QTYPE[request.q.qtype]
+        name, kind = _text(request.q.qname), QTYPE[request.q.qtype]
         self.questions.append((name, kind, handler.protocol == "tcp"))
         if _is_below(name, self.silent):
             raise DNSError("nothing is answered")
         reply = request.reply()
+        found = self.zone.find(name, kind)
         if _is_below(name, self.broken):
             reply.header.rcode = RCODE.SERVFAIL
+        elif found is None:
+            reply.header.rcode = RCODE.NXDOMAIN
         else:
-            self._fill(reply, name, kind)
+            reply.add_answer(*found)
         if handler.protocol == "udp" and len(reply.pack()) > UDP_SIZE:
+            # not by dnslib's udplen, which leaves the question out
             reply = request.reply()
             reply.header.tc = 1
         return reply
 
-    def _fill(self, reply: DNSRecord, name: str, kind: str) -> None:
-        """Put the answer into a reply, along aliases."""
-        for _step in range(8):
-            records = self.records.get(name, [])
-            for found, value in records:
-                if found == kind:
-                    reply.add_answer(RR(name, getattr(QTYPE, kind), rdata=_rdata(kind, value)))
-            alias = next((value for found, value in records if found == "CNAME"), None)
-            if alias is None or kind == "CNAME":
-                break
-            reply.add_answer(RR(name, QTYPE.CNAME, rdata=CNAME(alias)))
-            name = str(alias).lower()
-        exists = any(other == name or other.endswith(f".{name}") for other in self.records)
-        if not exists:
-            reply.header.rcode = RCODE.NXDOMAIN
+
+def _text(label: object) -> str:
+    return str(label).rstrip(".").lower()
 
 
 def _is_below(name: str, parents: set[str]) -> bool:
     return any(not p or name == p or name.endswith(f".{p}") for p in parents)
-
-
-def _rdata(kind: str, value):
-    """Make what dnslib packs of a value."""
-    if kind == "TXT":
-        return TXT([part.encode() for part in value])
-    if kind == "MX":
-        return MX(value[1], value[0])
-    return {"A": A, "AAAA": AAAA, "CNAME": CNAME}[kind](value)

@@ -124,6 +124,7 @@ class Network:
     def records(self, name: str, kind: str) -> Sequence:
         """Ask for the records of a name.
 
+        :param name: in ASCII
         :param kind: ``MX``, ``SRV``, ``A`` or ``AAAA``
         :return: as :meth:`.resolver.Resolver.ask` gives them; empty where there are none, nobody
             answers, or dnspython is missing

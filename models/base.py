@@ -78,7 +78,7 @@ class Base(models.AbstractModel):
                 same = reply_to.lower() == address.lower()
                 result[record_id] = default if same else formataddr((name, reply_to))
             else:
-                record = records.browse(record_id or ())
+                record = records.browse(record_id or ()).with_prefetch(records.ids)
                 # sudo: who writes on a document need not be in its company
                 result[record_id] = (
                     record.sudo()

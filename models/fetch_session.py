@@ -113,7 +113,7 @@ class Fetching:
         if not mails:
             return
         try:
-            # nothing is open: what caused them is committed, and so is each of them once it is out
+            # what caused them is committed; each of them is committed once it has left
             mails.send(auto_commit=env["mail.lane"]._commits())
         except Exception:
             if env.cr.closed:
@@ -402,8 +402,7 @@ def attempt(cr):
     """A savepoint whose rollback also drops what was to happen at the commit.
 
     Native sends the mails of a document after the commit, even if the document is gone by then.
-    A function that is in both queues, of the commit and of the rollback, stays: it has to run
-    whichever comes.
+    A callback that is registered for both commit and rollback stays: it has to run in either case.
     """
     queues = [
         (queue, list(queue._funcs), dict(queue.data)) for queue in (cr.precommit, cr.postcommit)

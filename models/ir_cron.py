@@ -41,6 +41,17 @@ class IrCron(models.Model):
         return registry.mail_queue_job_ids
 
     @api.model
+    def _queue_manager(self):
+        """Give Odoo's own Email Queue Manager, whoever asks; empty where it was deleted."""
+        crons = self.sudo()
+        manager = crons.env.ref("mail.ir_cron_mail_scheduler_action", raise_if_not_found=False)
+        return manager or crons.browse()
+
+    @api.model
     def _trigger_queue(self):
         """Have Odoo's own Email Queue Manager, and with it the lanes, work now."""
-        self.sudo().env.ref("mail.ir_cron_mail_scheduler_action")._trigger()
+        manager = self._queue_manager()
+        if manager:
+            manager._trigger()
+        else:
+            self.env["mail.lane"]._wake()

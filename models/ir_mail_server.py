@@ -126,7 +126,7 @@ class IrMailServer(models.Model):
     @api.depends("smtp_user")
     def _compute_sender_address(self):
         for server in self:
-            candidates = (server.smtp_user, server.from_filter, server.sender_address)
+            candidates = (server.smtp_user, server.sender_address, server.from_filter)
             server.sender_address = next(
                 (ascii_address(text) for text in candidates if is_address(text)), False
             )
@@ -282,14 +282,14 @@ class IrMailServer(models.Model):
         )
 
     def _register_hook(self):
-        """Have OAuth's logins go through :meth:`_log_in`, whichever addon was loaded first.
+        """Have logins by OAuth go through :meth:`_log_in`, whichever module was loaded first.
 
-        Odoo's modules for OAuth do not call the method that they override.
+        Odoo's modules for OAuth do not call super.
         """
         super()._register_hook()
         login = type(self)._smtp_login
         if login is IrMailServer._smtp_login:
-            return  # nobody comes before
+            return  # ours is called first
 
         def _smtp_login(self, connection, smtp_user, smtp_password):
             if self.smtp_authentication in OAUTH_KINDS and self.env["mail.routing"]._is_active():
@@ -441,9 +441,8 @@ class IrMailServer(models.Model):
             return False
         delivery = Delivery.of(self.env)
         mail = self.env["mail.mail"].sudo().browse(delivery.mail_id or ())
-        messages = len(mail.recipient_ids) + bool(mail.email_to)
         return (
-            messages > 1
+            mail._count_messages() > 1
             and not delivery.raises
             and not any(
                 code == 421 or recognise_refusal(code, words) for code, words in replies_of(cause)

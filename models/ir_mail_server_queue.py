@@ -6,7 +6,6 @@ from odoo.exceptions import ValidationError
 
 from ..routing.retry import Usage
 from .mail_failure_shown import done
-from .mail_lane import CONFIG_SERVER
 
 
 class IrMailServer(models.Model):
@@ -139,8 +138,3 @@ class IrMailServer(models.Model):
         action["domain"] = [("state", "=", "outgoing"), ("lane_server_id", "=", self.id)]
         action["context"] = {}
         return action
-
-    @api.model
-    def _lane_key(self, server):
-        """Give the number under which a :class:`~..routing.Server` has its lane."""
-        return server.id or CONFIG_SERVER

@@ -197,7 +197,8 @@ class MailAliasDomain(models.Model):
                 raise ValidationError(
                     _(
                         "Reply Domain: %(reply)s belongs to %(company)s, another company than"
-                        " %(domain)s; its answers would go astray.",
+                        " %(domain)s. Choose a domain of the same company, or one without a"
+                        " company.",
                         reply=reply.unicode_name,
                         company=reply.company_id.name,
                         domain=domain.unicode_name,
@@ -249,7 +250,8 @@ class MailAliasDomain(models.Model):
         if twice:
             raise ValidationError(
                 _(
-                    "Domain: %s is in the table already, perhaps archived or of another company.",
+                    "Domain: %s is in the table already. Look among the archived domains; or ask"
+                    " an administrator of the other companies.",
                     unicode_domain(twice[0]),
                 )
             )

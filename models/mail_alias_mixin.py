@@ -134,7 +134,12 @@ class MailAliasMixin(models.AbstractModel):
         self.env["mail.alias.domain"].browse(ids)._check_may_read()
         given = {vals["alias_id"] for vals in vals_list if vals.get("alias_id")}
         if not given <= set(self.sudo().alias_id.ids[:1]) and not self._may_write_aliases():
-            raise AccessError(_("An alias of another record cannot be given to this one."))
+            raise AccessError(
+                _(
+                    "An alias of another record cannot be given to this one. Enter an alias name"
+                    " instead."
+                )
+            )
 
     @api.model
     def _may_write_aliases(self):

@@ -296,7 +296,7 @@ class MailFailure(models.AbstractModel):
         """Give why a mail failed, and what helps, in the reader's language.
 
         :param reason: as it was kept
-        :param cure: of :meth:`_cures_of`, which stands in place of the one that was kept
+        :param cure: of :meth:`_cures_of`; it replaces the one that was kept
         """
         reason = self._without_cure(reason or "") if cure else reason
         return "\n".join(filter(None, (self._retold(reason), cure))) or False
@@ -378,7 +378,7 @@ def words_of(error):
         return "\n".join(replies)
     # imaplib and poplib hand over what they were told as bytes
     told = [arg for arg in error.args if isinstance(arg, bytes)]
-    return "\n".join(map(_text, told)) or str(error) or type(error).__name__
+    return "\n".join(map(_text, told)) or _text(error) or type(error).__name__
 
 
 def words_of_reply(code, words):
@@ -387,7 +387,8 @@ def words_of_reply(code, words):
 
 
 def _text(words):
-    return words.decode("utf-8", "replace") if isinstance(words, bytes) else str(words)
+    text = words.decode("utf-8", "replace") if isinstance(words, bytes) else str(words)
+    return text.replace("\0", "")  # PostgreSQL stores none
 
 
 def replies_of(cause):

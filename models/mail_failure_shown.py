@@ -191,22 +191,21 @@ class MailMail(models.Model):
             lambda message: message.is_thread_message()
         )._notify_message_notification_update()
         if self:
-            # sudo: scheduled actions are the superuser's
-            self.env.ref("mail.ir_cron_mail_scheduler_action").sudo()._trigger()
+            self.env["ir.cron"]._trigger_queue()
 
     @api.model
     def _kind_of_done(self):
         """Give how the notification looks that says :meth:`_told_of_queue`."""
-        cron = self.env.ref("mail.ir_cron_mail_scheduler_action").sudo()
-        return "success" if cron.active else "warning"
+        cron = self.env["ir.cron"]._queue_manager()
+        return "warning" if cron and not cron.active else "success"
 
     @api.model
     def _told_of_queue(self):
         """Say when the queue sends what was put back into it: not while it is off."""
-        cron = self.env.ref("mail.ir_cron_mail_scheduler_action").sudo()
-        if cron.active:
-            return _("It sends them next.")
-        return _("It is off: they leave once you turn the scheduled action '%s' on.", cron.name)
+        cron = self.env["ir.cron"]._queue_manager()
+        if cron and not cron.active:
+            return _("It is off: they leave once you turn the scheduled action '%s' on.", cron.name)
+        return _("It sends them next.")
 
 
 def done(message, kind):

@@ -32,7 +32,7 @@ IMPATIENCE = 5
 #: seconds that a message sent directly waits for another session at its server to end; a lane ends
 #: sooner
 _WAIT_FOR_SESSION = SLICE + IMPATIENCE
-#: mails whose route is decided at the least when a lane takes a server
+#: the fewest mails that a lane takes from the queue of a server, however slow that is
 _FEWEST_AT_ONCE = 50
 #: how many mails are sorted at a time
 _SORTED_AT_ONCE = 1000
@@ -101,7 +101,7 @@ _OVERDUE_MAILS = f"""
 """
 
 
-#: of what a cursor keeps until its commit: when lanes were called
+#: key of the data that a cursor keeps until its commit: the time for which lanes were called
 _CALLED = "mail_company_routing_called"
 
 #: which scheduled action this thread is running, in ``cron_id``
@@ -246,14 +246,14 @@ class Turn:
 
         A server that hangs must not keep a worker from the others' mail: a lane waits no longer,
         the first time. For a day the server is then known to be slow, and is waited for as native
-        does; one that does not answer then either is not worth it.
+        does; if it does not answer in that time either, the lane waits no longer again.
 
         :return: None: as long as native does
         """
         return None if self.deadline is None or self.is_slow() else IMPATIENCE
 
     def is_slow(self):
-        """Tell whether the server is known to take its time."""
+        """Tell whether the server is known to be slow."""
         return bool(self.slow_until and self.slow_until > self.lanes._now())
 
     def is_paused(self):
@@ -413,7 +413,7 @@ class MailLane(models.Model):
     lockstep_until = fields.Datetime(readonly=True)
     lockstep_reason = fields.Text(readonly=True)
     slow_until = fields.Datetime(readonly=True)
-    # mails of the last turn; 0: it was not cut off by its time
+    # mails that the last turn could hand over; 0: its time was long enough for all
     pace = fields.Integer(readonly=True)
 
     _sql_constraints = [("server_unique", "UNIQUE (server_id)", "A server has one queue.")]
@@ -1029,7 +1029,7 @@ class MailLane(models.Model):
         if at:
             idle = idle[:1] if not called else idle.browse()
         if not getattr(_own, "cron_id", None):
-            # lanes that others have called may end before this is committed, and see nothing of it
+            # a lane that is called already may end before this is committed, and not see it
             if self._is_first_call(at or now):
                 idle = idle or crons[:1]
             elif at:

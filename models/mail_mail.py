@@ -103,7 +103,7 @@ class MailMail(models.Model):
             [("state", "=", "exception"), ("sent_server_id", "in", servers.ids)]
         ).filtered("is_sender_refused")
         if not refused:
-            return done(_("None of these mails failed for its sender any more."), "info")
+            return done(_("None of these mails is refused for its sender any more."), "info")
         servers.sender_policy = "login"
         refused._put_in_queue()
         message = _(
@@ -178,8 +178,8 @@ class MailMail(models.Model):
     def _send_after_commit(self):
         """Send these mails once this transaction is committed.
 
-        Odoo repeats a request after a conflict. A mail that the request has written would be
-        written again, and the first one would have left. Native does so for notifications.
+        Odoo repeats a request after a conflict: it would write the mail again, after the first one
+        has left. Native sends notifications after the commit as well.
         """
         postcommit = self.env.cr.postcommit
         kind = AFTER_COMMIT, bool(self.env.context.get(URGENTLY))

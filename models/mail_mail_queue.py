@@ -26,7 +26,7 @@ class MailMail(models.Model):
         copy=False,
         readonly=True,
         prefetch=False,
-        help="How often this mail could not be delivered for the time being",
+        help="How many tries of this mail have failed so far",
     )
     next_try = fields.Datetime(
         copy=False, readonly=True, prefetch=False, help="Until then this mail pauses"

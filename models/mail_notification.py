@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-3.0-only
 from odoo import api, fields, models
 
-#: types of failure that say less than its reason: 'Unknown error', 'Connection failed'
+#: types of failure whose label says less than the reason: 'Unknown error', 'Connection failed'
 SAID_BY_REASON = ("unknown", "mail_smtp")
 
 

@@ -27,8 +27,7 @@ class MailMail(models.Model):
         if fetching:
             fetching.send_later(self)
         else:
-            # sudo: a user who may have mail processed need not be an administrator
-            self.env.ref("mail.ir_cron_mail_scheduler_action").sudo()._trigger()
+            self.env["ir.cron"]._trigger_queue()
         return True
 
     @api.model

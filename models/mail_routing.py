@@ -42,7 +42,7 @@ PARAMETERS = (
     "mail.default.from_filter",
 )
 
-#: of what a cursor keeps until its commit: the view of what it read itself, for want of another
+#: key of the data that a cursor keeps until its commit: the view that it had to read by itself
 _READ_ALONE = "mail_company_routing_read_alone"
 
 #: no view: see ``mail.routing._view``
@@ -147,7 +147,7 @@ class MailRouting(models.AbstractModel):
 
         :param kind: as of :meth:`_view`
         :param read: method that takes a view, and the other arguments
-        :return: (what it gives, whether others see the same)
+        :return: (what ``read`` gives, whether all transactions share it)
         """
         view = self._view(kind)
         if isinstance(view, OwnView):

@@ -80,7 +80,7 @@ class MailSent(models.Model):
     )
     is_from_decided = fields.Boolean(
         compute="_compute_header_from",
-        help="From was not kept: it is what the settings of now make of this mail",
+        help="From was not stored: this is the sender by the present settings",
     )
     result = fields.Selection(
         selection=[

@@ -21,7 +21,10 @@ class MailTemplate(models.Model):
             company = template.mail_server_id.company_id
             if company and company.id not in mine:
                 raise AccessError(
-                    _("The outgoing server belongs to a company that you do not work in.")
+                    _(
+                        "The outgoing server belongs to a company that you do not work in. Choose"
+                        " another one, or none."
+                    )
                 )
 
     def send_mail(self, res_id, *args, **kwargs):

@@ -90,7 +90,7 @@ class MailUnprocessed(models.Model):
     res_model = fields.Char(
         related="fetchmail_server_id.object_id.model",
         string="New Record Of",
-        help="What its mailbox creates records of by now; Retry goes by this",
+        help="The kind of record that its mailbox creates now; Retry uses it",
     )
     can_become_lead = fields.Boolean(compute="_compute_can_become_lead")
     raw = fields.Binary(string="Original Message", attachment=True, readonly=True)
@@ -100,7 +100,8 @@ class MailUnprocessed(models.Model):
     def _auto_init(self):
         # the words that an earlier version kept, in one language
         cr = self.env.cr
-        if sql.column_exists(cr, self._table, "reason"):
+        columns = sql.table_columns(cr, self._table)
+        if "reason" in columns and "reason_words" not in columns:
             sql.rename_column(cr, self._table, "reason", "reason_words")
         return super()._auto_init()
 

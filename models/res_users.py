@@ -38,7 +38,8 @@ class ResUsers(models.Model):
                 raise ValidationError(
                     _(
                         "Outgoing Email Domain: %(domain)s belongs to %(company)s, which is no"
-                        " company of %(user)s.",
+                        " company of %(user)s. Choose another domain, or add that company to the"
+                        " user.",
                         domain=user.alias_domain_id.unicode_name,
                         company=user.alias_domain_id.company_id.name,
                         user=user.name,

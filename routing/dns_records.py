@@ -12,7 +12,7 @@ Nothing here asks the network: a look-up function does, see :class:`Answer`.
 import base64
 import binascii
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 
@@ -536,9 +536,3 @@ def shown(text: str) -> str:
     """Make a record fit to be shown: one line, not too long; who wrote it is unknown."""
     line = "".join(c if c.isprintable() else "�" for c in text[: _SHOWN + 1])
     return line if len(line) <= _SHOWN else f"{line[:_SHOWN]}…"
-
-
-def worst_grade(findings: Iterable[RecordFinding]) -> str:
-    """Give the worst grade of some findings, ``""`` without any."""
-    grades = {finding.grade for finding in findings}
-    return next((grade for grade in GRADES if grade in grades), "")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: LGPL-3.0-only
-"""The sentences in which a mail says why it failed, and how its reader gets them in his language.
+"""The sentences that say why a mail failed, and their translation into the reader's language.
 
-A failure is kept as text, in the language of whoever wrote the mail. Each of its lines that is one
-of these sentences can be said again in another language; what a server said stays as it is.
+A failure is kept as text, in the language of the mail's author. Each line that is one of these
+sentences can be translated again; what a server said stays as it is.
 """
 
 import re
@@ -17,7 +17,7 @@ def _(sentence: str) -> str:
     return sentence
 
 
-#: says no more than that it failed
+#: only says that the mail failed
 HEADLINE = _("Mail Delivery Failed")
 
 #: what happened -> sentence; the values in it come with the failure
@@ -65,6 +65,9 @@ FAILURES = {
     "retry_later": _("Retry later: it is sent to those who have not got it."),
 }
 
+#: a line with more letters is a server's: it is not searched for a sentence
+MOST_LETTERS = 2000
+
 #: the reasons of a route that no server may carry out
 _NO_ROUTE = ("no_server", "no_server_unused", "no_login_address")
 
@@ -76,7 +79,7 @@ _KEPT = (*FAILURES.values(), *(SENTENCES[rule] for rule in _NO_ROUTE), *CURES.va
 
 
 def without_headline(text: str, headlines: set[str]) -> str:
-    """Take the first line off a failure that says more than that it failed.
+    """Remove the headline from a failure, if more lines follow.
 
     :param headlines: :data:`HEADLINE` in the languages that it may be kept in
     """
@@ -85,7 +88,7 @@ def without_headline(text: str, headlines: set[str]) -> str:
 
 
 def retell(text: str, kept: dict[str, str], told: dict[str, str]) -> str:
-    """Say a failure in another language.
+    """Translate a failure that was kept into another language.
 
     :param text: the failure, as it was kept
     :param kept: :func:`in_language` of the language that it may have been kept in
@@ -95,10 +98,10 @@ def retell(text: str, kept: dict[str, str], told: dict[str, str]) -> str:
     lines = {}
     for sentence, was in kept.items():
         then = told[sentence]
-        # a translator may have put a line break elsewhere: then it cannot be told line by line
+        # a translation with other line breaks cannot be matched line by line
         if was != then and was.count("\n") == then.count("\n"):
             lines.update(zip(was.split("\n"), then.split("\n"), strict=True))
-    # of two that match, the longer one says more
+    # of two that match, the longer one is more precise
     known = [(_pattern(was), lines[was]) for was in sorted(lines, key=len, reverse=True)]
     return "\n".join(_retell_line(line, known) for line in text.split("\n"))
 
@@ -112,19 +115,20 @@ def in_language(translate) -> dict[str, str]:
 
 
 def _retell_line(line, known):
-    if _REPLY.match(line):
+    if _REPLY.match(line) or len(line) > MOST_LETTERS:
         return line
+    bare = line.strip()
     for pattern, sentence in known:
-        found = pattern.fullmatch(line)
+        found = pattern.fullmatch(bare)
         if found:
-            # not by %: what a server says may hold one
+            # not by the operator %: a server's words may contain one
             return _VALUE.sub(lambda value, found=found: found[value[1]], sentence)
     return line
 
 
 @lru_cache(maxsize=512)
 def _pattern(sentence):
-    """Give what a line matches that was made of a sentence; nothing matches values alone."""
+    """Give the pattern of a line that was made from a sentence; values alone match nothing."""
     words = _VALUE.split(sentence.strip())
     if not any(text.strip() for text in words[::2]):
         return re.compile(r"(?!)")
@@ -138,4 +142,4 @@ def _pattern(sentence):
         else:
             known.add(text)
             pattern += f"(?P<{text}>.+?)"
-    return re.compile(rf"\s*{pattern}\s*")
+    return re.compile(pattern)

@@ -115,6 +115,26 @@ class TestCheckup(TwoCompaniesCase):
             [waiting.id],
         )
         self.assertFound("waiting for more than 2 hours: 1.", waiting)
+        self.mail(self.ziying, state="exception")
+        failed = self.env["mail.mail"].search([("state", "=", "exception")])
+        self.assertFound("Failed mails: 2.", failed)
+
+    @mute_logger(*QUIET)
+    def test_mails_of_companies_that_one_does_not_work_in(self):
+        admin = new_test_user(self.env, "admin_b", groups="base.group_system")
+        admin.write({"company_ids": [(6, 0, self.b.ids)], "company_id": self.b.id})
+        for company, count in ((self.a, 0), (self.b, 1), (self.b.browse(), 2)):
+            for state in ("exception", "outgoing"):
+                mail = self.mail(self.ziying, state=state)
+                mail.record_company_id = company
+            self.env.flush_all()
+            self.env.cr.execute("UPDATE mail_mail SET create_date = now() - interval '3 hours'")
+            self.env.invalidate_all()
+            checkup = self.env["mail.checkup"].with_user(admin)
+            found = [finding.text for finding in checkup._check_mails()]
+            self.assertEqual(len(found), 2 if count else 0, found)
+            for text in found:
+                self.assertIn(f": {count}.", text)
 
     def test_answers_that_nobody_fetches(self):
         self.b.write({"reply_to_by_company": True, "reply_to_prefix": "info"})

@@ -34,6 +34,7 @@ from ..models import ir_mail_server, mail_lane
 from ..models.credentials import smtp_login
 from ..models.delivery import Delivery
 from ..models.fetch_session import attempt
+from ..wizards.mail_mailbox_trial import Trial
 
 
 @tagged("post_install", "-at_install")
@@ -234,21 +235,59 @@ class TestTurns(BaseCase):
             cr.execute("SET lock_timeout = '10s'")
             cr.execute("SELECT pg_advisory_lock(%s, %s)", [mail_lane._SESSION_AT, self.server_id])
 
-    def test_a_message_that_is_sent_directly_waits(self):
-        """Never two sessions at one server at once."""
+    def assertWaits(self, connect):
+        """Check that somebody opens no session while another one is at the server, then does.
+
+        :param connect: function that opens one, in a thread of its own
+        """
         with self.worker() as env:
             with self.turn(env):
-                sending = threading.Thread(target=self.send_directly)
-                sending.start()
+                connecting = threading.Thread(target=connect)
+                connecting.start()
                 query = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-                while sending.is_alive():
+                while connecting.is_alive():
                     env.cr.execute(query)
                     if env.cr.fetchone():
                         break
                 self.assertEqual(self.provider.sessions, 0)
-            sending.join()
-        self.assertEqual(len(self.provider.mails), 1)
+            connecting.join()
+        self.assertTrue(self.provider.sessions)
         self.assertFree()
+
+    def test_a_message_that_is_sent_directly_waits(self):
+        """Never two sessions at one server at once."""
+        self.assertWaits(self.send_directly)
+        self.assertEqual(len(self.provider.mails), 1)
+
+    def test_asking_the_server_waits(self):
+        def ask():
+            with self.worker() as env:
+                mail = self.mails(env, 1)
+                values = {"mail_id": mail.id, "probe_recipient": "me@ohm.example"}
+                env["mail.route.explain"].create(values).action_probe()
+
+        self.assertWaits(ask)
+
+    def test_setting_up_a_mailbox_waits(self):
+        """The server may be there already, and at work."""
+
+        def set_up():
+            with self.worker() as env:
+                Trial(
+                    env["ir.mail_server"].browse(self.server_id),
+                    env["fetchmail.server"],
+                    email="kevin@odoomommy.com",
+                    mail_from="kevin@odoomommy.com",
+                    password="secret",
+                    login_hint="",
+                    context=None,
+                    accepted=(),
+                    is_near=lambda _host: True,
+                    tell=lambda _steps: None,
+                ).run()
+
+        self.assertWaits(set_up)
+        self.assertEqual(len(self.provider.mails), 1)
 
     def test_a_message_that_is_sent_directly_does_not_wait_for_ever(self):
         self.startPatcher(patch.object(mail_lane, "_WAIT_FOR_SESSION", 0.1))

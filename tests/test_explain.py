@@ -123,6 +123,15 @@ class TestExplain(TwoCompaniesCase):
         self.assertFalse(provider.mails)
         self.assertNotIn("DATA", [verb for _session, verb in provider.commands])
 
+    def test_asking_a_server_whose_words_cannot_be_stored(self):
+        self.provider_b.fail("mail", "nul")
+        wizard = self.explain(
+            res_model="res.partner", res_id=self.of_b.id, probe_recipient=CUSTOMER
+        )
+        wizard.action_probe()
+        wizard.flush_recordset()
+        self.assertIn("550 5.7.1 Refused", wizard.probe)
+
     def test_the_composer_is_given_back_as_it_was(self):
         composer = self.env["mail.compose.message"].with_context(
             default_model="res.partner", default_res_id=self.of_b.id, mail_marker=1

@@ -201,6 +201,21 @@ class TestFailureShown(MailRoutingCase):
         self.assertIn("None of these", sent.action_put_back()["params"]["message"])
 
     @mute_logger(*QUIET)
+    def test_the_email_queue_manager_was_deleted(self):
+        """The lanes send all the same."""
+        self.mail_server(self.provider(), password="outdated", sender_policy="login")
+        message = self.post()
+        mail = self.env["mail.mail"].search([("mail_message_id", "=", message.id)])
+        self.env.ref("mail.ir_cron_mail_scheduler_action").unlink()
+        lanes = [("cron_id", "in", self.env["mail.lane"]._lanes().ids)]
+        triggers = self.env["ir.cron.trigger"].search(lanes)
+        triggers.unlink()
+        told = mail.action_put_back()["params"]
+        self.assertIn("in the queue again: 1. It sends them next.", told["message"])
+        self.assertEqual(told["type"], "success")
+        self.assertTrue(triggers.search(lanes))
+
+    @mute_logger(*QUIET)
     def test_the_queue_is_off(self):
         provider = self.provider()
         self.mail_server(provider)
@@ -211,6 +226,37 @@ class TestFailureShown(MailRoutingCase):
         told = mail.action_restrict_and_retry()["params"]
         self.assertIn(cron.name, told["message"])
         self.assertEqual(told["type"], "warning")
+
+    @mute_logger(*QUIET)
+    def test_what_was_sent_again_in_vain_is_not_mended_twice(self):
+        """Sending again makes a second mail of the message; the first one is not to leave too."""
+        provider = self.provider()
+        self.mail_server(provider, sender_policy="any")
+        message = self.post()
+        first = message.notification_ids.mail_mail_id
+        self.dialog(message, self.lingsha).save().resend_mail_action()
+        self.env["mail.mail"].process_email_queue()
+        self.assertFalse(provider.mails)
+        self.assertEqual(first.state, "cancel")
+        self.dialog(message, self.administrator).save().action_restrict_and_retry()
+        for _time in range(2):
+            self.env["mail.mail"].process_email_queue()
+        self.one_mail(provider)
+        self.assertEqual(message.notification_ids.notification_status, "sent")
+
+    @mute_logger(*QUIET)
+    def test_who_shall_not_get_it_again_is_taken_off_the_failed_mail(self):
+        provider = self.provider()
+        self.mail_server(provider, sender_policy="any")
+        another = self.env["res.partner"].create({"name": "Buyer", "email": "buyer@example.net"})
+        message = self.post(to=self.customer + another)
+        first = message.notification_ids.mail_mail_id
+        dialog = self.dialog(message, self.lingsha).save()
+        dialog.partner_ids.filtered(lambda one: one.partner_id == another).resend = False
+        dialog.resend_mail_action()
+        self.assertEqual(first.mapped("state"), ["cancel"])
+        new = message.notification_ids.mail_mail_id - first
+        self.assertEqual(new.recipient_ids, self.customer)
 
     @mute_logger(*QUIET)
     def test_an_ordinary_user_has_no_buttons(self):

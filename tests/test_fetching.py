@@ -354,6 +354,12 @@ class TestKept(FetchingCase):
         self.assertEqual(sorted(self.records()), ["Enquiry 1", "Enquiry 3"])
 
     @mute_logger(*QUIET)
+    def test_an_upgrade_that_was_taken_back_once(self):
+        """The column of an earlier version is there beside the one that took its place."""
+        self.env.cr.execute("ALTER TABLE mail_unprocessed ADD COLUMN reason text")
+        module = {"module": "mail_company_routing"}
+        self.registry.init_models(self.env.cr, ["mail.unprocessed"], module)
+
     def test_nobody_but_fetching_keeps(self):
         mailbox = self.mailbox("imap")
         thread = self.env["mail.thread"].with_user(self.lingsha)

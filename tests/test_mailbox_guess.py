@@ -2,6 +2,7 @@
 """What an address alone is enough for, and whose servers a mailbox takes."""
 
 import json
+import re
 from unittest.mock import patch
 
 from odoo.exceptions import UserError
@@ -399,6 +400,49 @@ class TestMailboxCompanies(MailRoutingCase):
         self.assertEqual(self.other.alias_domain_id, row)
         self.assertFalse(self.wizard(self.other).takes_domain, "it is in the table by now")
 
+    def test_a_domain_of_another_company_stays_as_it_is(self):
+        """Its answers are that company's: where they go is not for this mailbox to decide."""
+        domain = self.env["mail.alias.domain"].create(
+            {"name": "odoomommy.com", "company_id": self.company.id, "catch_all": "no"}
+        )
+        for is_active in (True, False):
+            domain.active = is_active
+            wizard = self.wizard(self.other, has_catch_all=True)
+            self.assertIn("odoomommy.com of another company stays as it is", wizard.plan)
+            told = re.search("answers come to .*|Answers go to .*", wizard.plan)[0]
+            wizard.action_setup()
+            self.assertTrue(wizard.succeeded, wizard.result)
+            self.assertEqual((domain.catch_all, domain.active), ("no", is_active))
+            self.assertEqual(self.other.alias_domain_id, domain if is_active else domain.browse())
+            self.assertIn(wizard._decide(self.other.mail_server_ids).reply_to, told)
+            self.other.alias_domain_id = False
+
+    def test_a_domain_of_a_company_that_one_does_not_work_in(self):
+        """Mail from it would leave as that company's, so what helps is told at once."""
+        self.env["mail.alias.domain"].create(
+            {"name": "odoomommy.com", "company_id": self.company.id, "catch_all": "no"}
+        )
+        there = new_test_user(
+            self.env,
+            "boss_there",
+            groups="base.group_system",
+            company_id=self.other.id,
+            company_ids=[(6, 0, self.other.ids)],
+        )
+        Setup = self.env["mail.mailbox.setup"].with_user(there)
+        wizard = Setup.create(
+            {
+                "provider_id": self.kind.id,
+                "email": "kevin@odoomommy.com",
+                "password": "secret",
+                "company_id": self.other.id,
+            }
+        )
+        self.assertIn("odoomommy.com of another company stays as it is", wizard.plan)
+        with self.assertRefused("odoomommy.com", "clear its Company"):
+            wizard.action_setup()
+        self.assertFalse(self.at.sessions)
+
     def test_a_domain_that_becomes_a_companys_all_the_same(self):
         self.wizard(self.other).action_setup()
         row = self.env["mail.alias.domain"].search([("name", "=", "odoomommy.com")])
@@ -514,12 +558,12 @@ class TestMailboxCompanies(MailRoutingCase):
 class TestMailboxAfterwards(MailRoutingCase):
     def test_a_shared_mailbox(self):
         """Exchange: one account sends as the address, and its authors as themselves."""
-        at = self.provider(
-            {"OHM\\kevin": "secret"},
-            "exchange",
-            imap=True,
-            identity={"OHM\\kevin": "kevin@odoomommy.com"},
-            send_as={"OHM\\kevin": ["shared@odoomommy.com", "lingsha.han@odoomommy.com"]},
+        at = self.provider(rule="exchange", imap=True)
+        at.add_account(
+            "OHM\\kevin",
+            "secret",
+            identity="kevin@odoomommy.com",
+            send_as=["shared@odoomommy.com", "lingsha.han@odoomommy.com"],
         )
         shared = self.env.ref("mail_company_routing.mail_provider_exchange_shared")
         shared.write(

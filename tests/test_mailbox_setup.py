@@ -96,6 +96,13 @@ class TestMailboxSetup(MailRoutingCase):
         self.assertFalse(wizard.succeeded)
         self.assertIn("mail from address must be same", wizard.result)
 
+    def test_a_server_whose_words_cannot_be_stored(self):
+        self.at.fail("mail", "nul")
+        wizard = self.wizard()
+        wizard.action_setup()
+        self.assertFalse(wizard.succeeded)
+        self.assertIn("550 5.7.1 Refused", wizard.result)
+
     def test_a_mail_that_does_not_come_back(self):
         self.at.add_account("other@odoomommy.com", "secret")
         self.at.add_account("kevin@odoomommy.com", "secret", send_as=["other@odoomommy.com"])

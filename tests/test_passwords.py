@@ -295,8 +295,19 @@ class TestLogin(MailRoutingCase):
                 mail.send()
                 with self.assertRaises(UserError) as caught:
                     server.test_smtp_connection()
-            self.assertIn("denied for password ***", mail.failure_reason)
-            for text in (mail.failure_reason, str(caught.exception), "\n".join(log.lines)):
+                asked = self.env["mail.route.explain"].create(
+                    {"mail_id": mail.id, "probe_recipient": "me@ohm.example"}
+                )
+                asked.action_probe()
+            for words in (mail.failure_reason, asked.probe_words, asked.probe):
+                self.assertIn("denied for password ***", words)
+            for text in (
+                mail.failure_reason,
+                str(caught.exception),
+                asked.probe_words,
+                asked.probe,
+                "\n".join(log.lines),
+            ):
                 self.assertNotIn(said, text)
 
     def test_a_mailbox_that_repeats_it_after_the_login(self):

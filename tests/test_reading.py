@@ -66,6 +66,7 @@ MODELS = (
     "mail.checkup",
     "mail.checkup.line",
     "mail.compose.message",
+    "mail.lane",
     "mail.mail",
     "mail.mailbox.progress",
     "mail.mailbox.setup",
@@ -174,6 +175,8 @@ class TestReading(TwoCompaniesCase):
         self.env["mail.unprocessed"].create(
             {"subject": "Secret enquiry", "company_id": self.a.id, "raw": b"U3ViamVjdDogeA=="}
         )
+        lane = self.env["mail.lane"].search([("server_id", "=", self.server_a.id)])
+        lane.pause_reason = "421 Secret words"
         self.assertIn("secretlogin@", self.env["mail.sent"].search([]).mapped("mail_from")[0])
         self.env.flush_all()
 

@@ -150,7 +150,8 @@ class TestRestrictedSending(MailRoutingCase):
         self.assertEqual(mail.header_from, "notifications@odoomommy.com")
 
     def test_a_login_that_is_no_address(self):
-        provider = self.provider({"apikey": "secret"}, identity={"apikey": "kevin@odoomommy.com"})
+        provider = self.provider()
+        provider.add_account("apikey", "secret", identity="kevin@odoomommy.com")
         self.mail_server(provider, "apikey", sender_address="kevin@odoomommy.com")
         self.post()
         self.assertLeavesAsLogin(self.one_mail(provider))

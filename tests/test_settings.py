@@ -80,6 +80,11 @@ class TestSettings(MailRoutingCase):
         self.assertEqual(server.sender_address, "kevin@a.com")
         server.smtp_user = "lee@a.com"
         self.assertEqual(server.sender_address, "lee@a.com")
+        filtered = self.server(
+            smtp_user="apikey", sender_address="kevin@a.com", from_filter="news@a.com"
+        )
+        filtered.smtp_user = "apikey-2"
+        self.assertEqual(filtered.sender_address, "kevin@a.com")
 
     def test_restricted_server_without_an_address_is_not_saved(self):
         with self.assertRefused("Grid", "Login Address"):

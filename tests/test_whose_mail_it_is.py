@@ -263,6 +263,23 @@ class TestWhereAnswersGo(LeftAsItComesCase):
         self.fetch()
         self.assertIn("We agree", self.of_b.message_ids[0].body)
 
+    def test_the_names_of_many_documents_cost_as_many_queries_as_those_of_few(self):
+        """Of a model without a company nothing else has read them."""
+        channels = self.env["mail.channel"].create([{"name": f"C {n}"} for n in range(31)])
+
+        def queries(documents):
+            self.env.flush_all()
+            self.env.invalidate_all()
+            before = self.env.cr.sql_log_count
+            answers = documents._notify_get_reply_to(default=self.ziying.email_formatted)
+            counted = self.env.cr.sql_log_count - before
+            for document in documents:
+                self.assertIn(document.name, answers[document.id])
+            return counted
+
+        queries(channels[:1])
+        self.assertLessEqual(queries(channels[1:]), queries(channels[1:3]))
+
     def test_many_that_are_answered_to_their_senders_cost_as_many_queries_as_few(self):
         """As mailings and mail groups have it: Reply-To is the sender's address."""
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from odoo import _, api, fields, models
 from odoo.tools import email_normalize, format_datetime
 
+from ..models.mail_failure_shown import done
 from ..routing import domain_of, is_restricted
 
 # every company, domain and server is looked at
@@ -31,6 +32,7 @@ class Finding(NamedTuple):
     :param grade: a key of :data:`GRADES`
     :param fix: where there is one right answer: a key of ``mail.checkup.line.fix``
     :param title: what the list of several records is called; ``""``: as their model
+    :param domain: what finds all records, where ``records`` are the first two of too many
     """
 
     text: str
@@ -38,6 +40,7 @@ class Finding(NamedTuple):
     grade: str = "better"
     fix: str = ""
     title: str = ""
+    domain: Any = None
 
 
 class MailCheckup(models.TransientModel):
@@ -96,6 +99,7 @@ class MailCheckup(models.TransientModel):
     def _line_of(self, finding):
         records = finding.records
         several = len(records) > 1
+        domain = finding.domain or [("id", "in", records.ids)]
         return {
             "name": finding.text,
             "grade": finding.grade,
@@ -103,7 +107,7 @@ class MailCheckup(models.TransientModel):
             "title": finding.title,
             "res_model": records._name,
             "res_id": False if several else records.id,
-            "res_ids": json.dumps(records.ids) if several else False,
+            "res_domain": json.dumps(domain) if several else False,
         }
 
     @api.model
@@ -180,30 +184,25 @@ class MailCheckup(models.TransientModel):
     @api.model
     def _check_mails(self):
         """Mails that failed, and those that wait although their time has come."""
-        now = fields.Datetime.now()
+        # sudo: nobody sees but their number, and of companies that he works in
         mails = self.env["mail.mail"].sudo()
-        failed = mails.search([("state", "=", "exception")])
-        waiting = mails.search(
-            [
-                ("state", "=", "outgoing"),
-                ("create_date", "<", now - WAITING),
-                "|",
-                ("scheduled_date", "=", False),
-                ("scheduled_date", "<", now - WAITING),
-            ]
-        )
-        waiting = waiting.filtered(lambda mail: not mail.waiting_reason)
-        if failed:
+        mine = [("record_company_id", "in", [False, *self._companies().ids])]
+        failed = [("state", "=", "exception"), *mine]
+        count = mails.search_count(failed)
+        if count:
             yield Finding(
-                _("Failed mails: %s. Each says why, and what helps; then retry them.", len(failed)),
-                failed,
+                _("Failed mails: %s. Each says why, and what helps; then retry them.", count),
+                mails.search(failed, limit=2),
                 "stops",
                 title=_("Failed Mails"),
+                domain=failed,
             )
-        if waiting:
-            cron = self.env.ref("mail.ir_cron_mail_scheduler_action", raise_if_not_found=False)
+        waiting = [*self._domain_of_waiting(), *mine]
+        count = mails.search_count(waiting)
+        if count:
+            cron = self.env["ir.cron"]._queue_manager()
             is_off = bool(cron) and not cron.active
-            values = {"count": len(waiting), "hours": int(WAITING.total_seconds() // 3600)}
+            values = {"count": count, "hours": int(WAITING.total_seconds() // 3600)}
             text = (
                 _(
                     "Mails that have been waiting for more than %(hours)s hours: %(count)s. The"
@@ -219,11 +218,37 @@ class MailCheckup(models.TransientModel):
             )
             yield Finding(
                 text,
-                waiting,
+                mails.search(waiting, limit=2),
                 "stops",
                 fix="run_queue" if is_off else "",
                 title=_("Waiting Mails"),
+                domain=waiting,
             )
+
+    @api.model
+    def _domain_of_waiting(self):
+        """Give what finds the mails whose time came long ago, and that nothing holds up."""
+        before = fields.Datetime.to_string(fields.Datetime.now() - WAITING)
+        domain = [
+            ("state", "=", "outgoing"),
+            ("create_date", "<", before),
+            "|",
+            ("scheduled_date", "=", False),
+            ("scheduled_date", "<", before),
+        ]
+        if not self.env["mail.routing"]._is_active():
+            return domain
+        # sudo: which servers pause is looked up, not shown
+        lanes = self.env["mail.lane"].sudo()
+        now = fields.Datetime.to_string(lanes._now())
+        paused = lanes.search([("paused_until", ">", now)]).mapped("server_id")
+        return [
+            *domain,
+            ("lane_server_id", "not in", paused),
+            "|",
+            ("next_try", "=", False),
+            ("next_try", "<=", now),
+        ]
 
     @api.model
     def _check_queue(self):
@@ -483,7 +508,8 @@ class MailCheckup(models.TransientModel):
                     yield Finding(
                         _(
                             "The %(alias)s of %(domain)s, %(address)s, is also the login of a mail"
-                            " server: real mail to it would be taken for what it is not.",
+                            " server: Odoo would take real mail to it for delivery reports or"
+                            " answers. Choose another alias.",
                             alias=alias,
                             domain=domain.unicode_name,
                             address=address,
@@ -590,23 +616,25 @@ class MailCheckupLine(models.TransientModel):
     title = fields.Char()
     res_model = fields.Char()
     res_id = fields.Integer(string="Record")
-    res_ids = fields.Char(string="Records", help="Of several records: their ids, as JSON")
+    res_domain = fields.Char(string="Records", help="Of several records: what finds them, as JSON")
 
     def _records(self):
         """Give the records on which the finding is fixed."""
         self.ensure_one()
-        ids = json.loads(self.res_ids) if self.res_ids else [self.res_id] if self.res_id else []
-        return self.env[self.res_model].browse(ids).exists()
+        records = self.env[self.res_model]
+        if self.res_domain:
+            return records.with_context(active_test=False).search(json.loads(self.res_domain))
+        return records.browse(self.res_id or ()).exists()
 
     def action_mend(self):
         """Open the record, or the list of records, on which the finding is fixed."""
         self.ensure_one()
-        if self.res_ids:
+        if self.res_domain:
             return {
                 "type": "ir.actions.act_window",
                 "name": self.title or self.env["ir.model"]._get(self.res_model).name,
                 "res_model": self.res_model,
-                "domain": [("id", "in", json.loads(self.res_ids))],
+                "domain": json.loads(self.res_domain),
                 "view_mode": "tree,form",
                 "views": [(False, "list"), (False, "form")],
                 "target": "current",
@@ -631,16 +659,9 @@ class MailCheckupLine(models.TransientModel):
         told = getattr(self, f"_fix_{self.fix}")(records) if records else ""
         checkup = self.checkup_id
         checkup._check()  # this line is gone now
-        return {
-            "type": "ir.actions.client",
-            "tag": "display_notification",
-            "params": {
-                "message": told or _("That is no longer there; everything was checked anew."),
-                "type": "success" if told else "info",
-                # the form reloads its lines
-                "next": {"type": "ir.actions.act_window_close"},
-            },
-        }
+        if told:
+            return done(told, "success")
+        return done(_("That is no longer there; everything was checked anew."), "info")
 
     def _fix_clear_filter(self, servers):
         servers.write({"from_filter": False})
@@ -655,9 +676,9 @@ class MailCheckupLine(models.TransientModel):
         return _("%s lets only its own login send now.", ", ".join(servers.mapped("name")))
 
     def _fix_run_queue(self, mails):
-        cron = self.env.ref("mail.ir_cron_mail_scheduler_action")
-        cron.sudo().active = True
-        cron._trigger()
+        crons = self.env["ir.cron"]
+        crons._queue_manager().active = True
+        crons._trigger_queue()
         return _("The queue is on; %s waiting mails are sent within a minute or two.", len(mails))
 
     def _fix_use_servers(self, companies):

@@ -68,11 +68,12 @@ class MailMailboxSetup(models.TransientModel):
                 else _("Incoming server %s", self.incoming_host or "…")
             )
         domain = self._own_domain()
-        if domain:
-            if self._is_everybodys(domain) and self.share_domain:
-                lines.append(_("Alias domain %s, shared by all companies", domain))
-            else:
-                lines.append(_("Alias domain %s", domain))
+        if self._domain_of_others(domain):
+            lines.append(_("Alias domain %s of another company stays as it is", domain))
+        elif self._is_everybodys(domain) and self.share_domain:
+            lines.append(_("Alias domain %s, shared by all companies", domain))
+        elif domain:
+            lines.append(_("Alias domain %s", domain))
         lines += self._plan_of_answers(domain)
         if self._many_companies():
             lines.append(_("Mail of %s uses these servers", self.company_id.name))
@@ -113,7 +114,9 @@ class MailMailboxSetup(models.TransientModel):
         if not domain and self._turns_catch_all_off():
             settings = dataclasses.replace(settings, catch_all=False)
         row, domains = None, list(facts.domains)
-        if domain:
+        if self._domain_of_others(domain):
+            row = facts.domain_named.get(domain)  # none: it is archived
+        elif domain:
             row = facts.domain_named.get(domain) or Domain(
                 -1, domain, company_id=self._owner_of(domain).id or None
             )

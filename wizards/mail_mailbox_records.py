@@ -84,14 +84,25 @@ class MailMailboxSetup(models.TransientModel):
             return ""
         return domain
 
+    def _domain_there(self, name):
+        """Give the row that a domain has in the table, whoever may see it; empty without one."""
+        table = self.env["mail.alias.domain"].sudo().with_context(active_test=False)
+        return table.search([("name", "=", name)])
+
+    def _domain_of_others(self, name):
+        """Give the row of a domain that is another company's, empty where it is not."""
+        domain = self._domain_there(name)
+        is_theirs = self._many_companies() and domain.company_id - self.company_id._origin
+        return domain if is_theirs else domain.browse()
+
     def _is_everybodys(self, domain):
         """Tell whether a domain is that of General Settings, and not in the table yet."""
         facts = self.env["mail.routing"]._get_facts()
         return bool(
             domain
             and domain == facts.settings.catchall_domain
-            and domain not in facts.domain_named
             and self._many_companies()
+            and not self._domain_there(domain)
         )
 
     def _owner_of(self, domain):
@@ -185,19 +196,18 @@ class MailMailboxSetup(models.TransientModel):
                     "mail_company_routing.catch_all", "False"
                 )
         else:
-            table = self.env["mail.alias.domain"].with_context(active_test=False)
-            domain = table.search([("name", "=", name)])
-            if domain:
-                domain.write({"active": True, "catch_all": catch_all})
-            else:
-                domain = table.create(
+            domain = self._domain_there(name).sudo(False)
+            if not domain:
+                domain = domain.create(
                     {
                         "name": name,
                         "company_id": self._owner_of(name).id,
                         "catch_all": catch_all,
                     }
                 )
-            if company and not company.alias_domain_id:
+            elif not self._domain_of_others(name):
+                domain.write({"active": True, "catch_all": catch_all})
+            if company and not company.alias_domain_id and domain.active:
                 company.alias_domain_id = domain
         if self._many_companies():
             company.mail_server_by_domain = True

@@ -273,6 +273,16 @@ class MailMailboxSetup(models.TransientModel):
             )
         if not is_address(self.email):
             raise ValidationError(_("Email Address: '%s' is no e-mail address.", self.email))
+        theirs = self._domain_of_others(self._own_domain())
+        if theirs.active and not (self.env.su or theirs.company_id <= self.env.user.company_ids):
+            raise ValidationError(
+                _(
+                    "%s belongs to another company in the Alias Domain table: mail from it would"
+                    " leave as that company's. Ask an administrator of that company to clear its"
+                    " Company there, then set the mailbox up.",
+                    theirs.unicode_name,
+                )
+            )
         if self.oauth_module:
             self._check_oauth()
         elif not password:

@@ -156,7 +156,9 @@ class Trial:
 
         :raises StepFailed: at the first step that fails
         """
-        self._try_sending()
+        # the server may be there already, and at work
+        with self.env["mail.lane"]._alone_at(self.outgoing.id):
+            self._try_sending()
         if self.incoming:
             self._try_fetching()
 

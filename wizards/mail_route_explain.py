@@ -10,7 +10,7 @@ from odoo.exceptions import AccessError, UserError
 
 from odoo.addons.mail.wizard.mail_compose_message import _reopen
 
-from ..models.mail_failure import words_of
+from ..models.mail_failure import words_of, words_of_reply
 from ..routing import decide, is_address, parse_mailbox
 
 #: what mail is usually about, first in the list
@@ -319,30 +319,8 @@ class MailRouteExplain(models.TransientModel):
         recipient = self.probe_recipient
         if not is_address(recipient):
             raise UserError(_("Test Recipient: '%s' is no e-mail address.", recipient or ""))
-        failure = self.env["mail.failure"]
-        lines, trouble = [], []
-        session = None
-        try:
-            session = self.env["ir.mail_server"].connect(mail_server_id=route.server.id)
-            lines.append(_("✓ Connected and logged in at %s", route.server.name))
-            for command, address, send in (
-                ("MAIL FROM", route.mail_from, session.mail),
-                ("RCPT TO", recipient, session.rcpt),
-            ):
-                code, reply = send(address)
-                words = reply.decode("utf-8", "replace")
-                lines.append(f"{'✓' if code < 400 else '✗'} {command} {address}: {code} {words}")
-                if code >= 400:
-                    error = smtplib.SMTPResponseException(code, reply)
-                    trouble = [f"{code} {words}", failure._cure(error, "", route.server)]
-                    break
-        except (smtplib.SMTPException, OSError) as error:
-            words = words_of(error)
-            lines.append(f"✗ {words}")
-            trouble = [words, failure._cure(error, words, route.server)]
-        finally:
-            if session:
-                session.close()
+        with self.env["mail.lane"]._alone_at(route.server.id):
+            lines, trouble = self._ask_server(route, recipient)
         self.probe = "\n".join(filter(None, [*lines, *trouble[1:]]))
         self.probe_words = "\n".join(filter(None, trouble))
         self.probe_state = "refused" if trouble else "accepted"
@@ -356,6 +334,46 @@ class MailRouteExplain(models.TransientModel):
             "views": [(view.id, "form")],
             "target": "new",
         }
+
+    def _ask_server(self, route, recipient):
+        """Ask a route's server, up to RCPT TO, whether it would take a mail.
+
+        :return: (lines that say how it went; its refusal and what helps, empty without one)
+        """
+        failure = self.env["mail.failure"]
+        lines, trouble = [], []
+        session = None
+        try:
+            session = self.env["ir.mail_server"].connect(mail_server_id=route.server.id)
+            lines.append(_("✓ Connected and logged in at %s", route.server.name))
+            for command, address, send in (
+                ("MAIL FROM", route.mail_from, session.mail),
+                ("RCPT TO", recipient, session.rcpt),
+            ):
+                code, reply = send(address)
+                words = _without_password(session, words_of_reply(code, reply))
+                lines.append(f"{'✓' if code < 400 else '✗'} {command} {address}: {words}")
+                if code >= 400:
+                    error = smtplib.SMTPResponseException(code, reply)
+                    trouble = [words, failure._cure(error, "", route.server)]
+                    break
+        except (smtplib.SMTPException, OSError) as error:
+            words = _without_password(session, words_of(error))
+            lines.append(f"✗ {words}")
+            trouble = [words, failure._cure(error, words, route.server)]
+        finally:
+            if session:
+                session.close()
+        return lines, trouble
+
+
+def _without_password(session, words):
+    """Take the password of a session out of its server's words.
+
+    :param session: None: there was no login yet
+    """
+    hide = getattr(session, "hide", None)
+    return hide(words) if hide else words
 
 
 def _row(title, steps):

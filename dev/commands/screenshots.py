@@ -192,20 +192,25 @@ SCREENS = (
     Screen(
         "sent_form",
         view(SENT_MAILS, "form", "mail.sent", "{failed_sent}"),
-        field("failure_reason"),
+        field("failure_text"),
         FORM,
     ),
     Screen("sent_list", SENT_MAILS, ROW, (*LIST, ".o_kanban_record:not(.o_kanban_ghost)")),
     Screen(
         "sent_pivot",
-        view(SENT_MAILS, "pivot", "mail.sent"),
+        SENT_MAILS,
         ".o_pivot td",
         (*PANEL, ".o_pivot table"),
+        # on a phone it is in a menu, whatever the address says
+        clicks=(
+            ":is(.o_cp_switch_buttons .dropdown-toggle, .o_cp_switch_buttons > .o_pivot)",
+            ".o_switch_view.o_pivot",
+        ),
     ),
     Screen(
         "failed_mail",
         view("action=mail.action_view_mail_mail", "form", "mail.mail", "{failed}"),
-        ".tab-pane.active [name=failure_reason]",
+        ".tab-pane.active [name=failure_text]",
         FORM,
         tab("failure_reason"),
     ),

@@ -2,34 +2,23 @@
 """A real mail server on loopback: Postfix sends and receives, Dovecot keeps the mailboxes.
 
 What ``dev.provider`` plays, this one does with Debian's programs: their refusals, their delivery
-reports, their IMAP and POP3. It has its own configuration, ports, queue and mailboxes in a
-temporary folder, and uses nothing of the system's mail configuration::
-
-    accounts = {"sales@a.com": "secret", "sales@b.com": "secret", "buyer@example.net": "secret"}
-    with MailServer(accounts, {"a.com": "sales@a.com", "b.com": None}) as server:
-        server.send_from("buyer@example.net", "buyer@example.net", "sales@b.com", message)
-        server.wait_for("sales@b.com", 1)
-        print(server.log())
-
-It needs root, because Postfix's master and Dovecot do; as root it installs Debian's packages if
-they are missing. No mail can leave the machine: Postfix has no SMTP client and asks no DNS here.
-Its configuration is in ``templates``.
+reports, their IMAP and POP3. Configuration (from ``templates``), ports, queue and mailboxes are
+its own, in a temporary folder; nothing of the system's mail configuration is used. It needs root,
+because Postfix's master and Dovecot do; as root it installs Debian's packages if they are missing.
+No mail can leave the machine: Postfix has no SMTP client and asks no DNS here.
 """
 
 from __future__ import annotations
 
 import base64
 import contextlib
-import grp
 import itertools
+import mailbox
 import os
-import pwd
 import random
 import re
 import shutil
-import signal
 import socket
-import ssl
 import subprocess
 import tempfile
 import time
@@ -37,18 +26,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from email.message import Message
 from pathlib import Path
 from string import Template
-
-import psutil
+from typing import Any
 
 from dev.debian import NotInstalled, install_packages
-from dev.provider import (
-    HOST,
-    client_context,
-    connected,
-    domain_of,
-    submit,
-    write_certificates,
-)
+from dev.provider import HOST, client_context, domain_of, submit, write_certificates
 from dev.shared import NotHere
 
 #: Debian's packages, each with a program that comes with no other
@@ -59,48 +40,13 @@ PACKAGES = {
     "dovecot-lmtpd": "/usr/lib/dovecot/lmtp",
 }
 _TEMPLATES = Path(__file__).with_name("templates")
-_DOVECOT = "/usr/sbin/dovecot"
 # invoke-rc.d and deb-systemd-invoke ask it whether a package may start its service
 _POLICY = Path("/usr/sbin/policy-rc.d")
 
-#: Postfix's own name. RFC 2606, section 2 keeps .example for nobody.
-HOSTNAME = "mail.example"
-
-#: The customers' domain. Their accounts have mailboxes here as well, but any address there is
-#: accepted first; for one that does not exist Postfix sends a delivery report (RFC 3464) to the
-#: envelope sender.
-OUTSIDE = "example.net"
-
+_NUMBER = re.compile(r"\d+")
 _START_SECONDS = 30
 _POLL_SECONDS = 0.02
-# The files of the mailboxes belong to a user that every Debian has (base-passwd)
-_MAILBOX_USER = "mail"
-_PORTS = (
-    "smtp_port",
-    "submission_port",
-    "smtps_port",
-    "imap_port",
-    "imaps_port",
-    "pop3_port",
-    "pop3s_port",
-)
-# Below the ports that the kernel gives to outgoing connections (ip_local_port_range)
-_PORT_RANGE = (20000, 32767)
-
-# What post-install(1) makes: folder of the queue, owner, group, mode
-_QUEUE_FOLDERS = (
-    *((name, "postfix", "root", 0o700) for name in (
-        "active", "bounce", "corrupt", "defer", "deferred", "flush", "hold", "incoming",
-        "private", "saved", "trace",
-    )),
-    ("maildrop", "postfix", "postdrop", 0o1730),
-    ("public", "postfix", "postdrop", 0o2710),
-    ("pid", "root", "root", 0o755),
-)  # fmt: skip
-
-# The two whose settings differ: https://doc.dovecot.org/2.3/ and
-# https://doc.dovecot.org/2.4/installation/upgrade/2.3-to-2.4.html
-_DOVECOTS = ("2.3", "2.4")
+_PORTS = ["submission_port", "smtps_port", "imap_port", "imaps_port", "pop3_port", "pop3s_port"]
 
 
 class NoMailServer(NotHere):
@@ -108,23 +54,26 @@ class NoMailServer(NotHere):
 
 
 class MailServer:
-    """Postfix and Dovecot on 127.0.0.1.
+    """Postfix and Dovecot on 127.0.0.1. All addresses and domains are lower case.
 
     :param accounts: password by login, which is the address too. Every account has a mailbox.
     :param domains: the hosted domains, each with the account that catches what nobody else there
-        gets, or None: mail to an unknown address is then refused at RCPT TO, with 550.
+        gets, or None: mail to an unknown address is then refused at RCPT TO, with 550. At
+        example.net, where the customers are, any address is accepted first; for one that does
+        not exist Postfix sends a delivery report (RFC 3464) to the envelope sender.
     :param sender_logins: by address, the logins that may send as it (``smtpd_sender_login_maps``;
         ``@a.com`` stands for all other addresses of a.com). An account that is not named here
         may send as itself. Nobody may send as an address that is in neither. Postfix lets every
         login send as ``<>``: ``reject_sender_login_mismatch`` does not look at it.
     :param aliases: by address in ``domains``, the account whose mailbox gets its mail. An address
         in ``sender_logins`` gets none by that alone.
+    :ivar folder: configuration, queue, mailboxes and log, while started.
 
-    The ports: ``smtp_port`` is for mail from other servers (no login, no TLS, own domains and
-    ``OUTSIDE`` only); ``submission_port`` (STARTTLS) and ``smtps_port`` (TLS) want a login;
-    ``imap_port`` and ``pop3_port`` are plain and offer STARTTLS, ``imaps_port`` and
-    ``pop3s_port`` are TLS.
+    The ports: ``submission_port`` (STARTTLS) and ``smtps_port`` (TLS) want a login; ``imap_port``
+    and ``pop3_port`` are plain and offer STARTTLS, ``imaps_port`` and ``pop3s_port`` are TLS.
     """
+
+    client_context = staticmethod(client_context)
 
     def __init__(
         self,
@@ -134,65 +83,55 @@ class MailServer:
         *,
         aliases: Mapping[str, str] | None = None,
     ) -> None:
-        self.accounts = {login.lower(): password for login, password in accounts.items()}
-        self.domains = {
-            domain.lower(): catch_all and catch_all.lower() for domain, catch_all in domains.items()
-        }
-        self.aliases = {
-            address.lower(): mailbox.lower() for address, mailbox in (aliases or {}).items()
-        }
-        self.sender_logins = {login: frozenset([login]) for login in self.accounts} | {
-            address.lower(): frozenset(login.lower() for login in logins)
-            for address, logins in (sender_logins or {}).items()
-        }
+        self.accounts = accounts
+        self.domains = domains
+        self.sender_logins = {login: [login] for login in accounts} | dict(sender_logins or {})
+        self.aliases = dict(aliases or {})
         self.host = HOST
-        self.smtp_port = self.submission_port = self.smtps_port = 0
+        self.submission_port = self.smtps_port = 0
         self.imap_port = self.imaps_port = self.pop3_port = self.pop3s_port = 0
-        self.certificate: Path | None = None  # PEM, to be trusted; while started
-        self.folder: Path | None = None  # configuration, queue, mailboxes and log, while started
-        self._running: contextlib.ExitStack | None = None
-        self._process: subprocess.Popen  # the one that was started last
+        self.folder: Path | None = None
 
     # -- life ---------------------------------------------------------------------------------
 
     def start(self) -> MailServer:
-        """Install what is missing, start both programs and wait until all ports answer.
-
-        After :meth:`stop` the same ports are taken again, with empty mailboxes.
+        """Install what is missing, start both programs and wait until they answer.
 
         :raises NoMailServer: not root, packages missing, or a Dovecot of another version.
-        :raises RuntimeError: already started, or a program that does not come up, with its log.
+        :raises TimeoutError: a program that does not come up, with its log.
         """
-        if self._running is not None:
-            raise RuntimeError("the mail server is already started")
         install()
-        with contextlib.ExitStack() as stack:
-            # Not in $TMPDIR, which may be closed to the users that the servers run as; and a
-            # socket's path has 107 characters at most
-            self.folder = Path(tempfile.mkdtemp(prefix="mailserver-", dir="/tmp"))
-            stack.callback(self._forget)
-            stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
-            self._shown, self.certificate = write_certificates(self.folder)
-            self._choose_ports()
-            self._configure()
-            watchdog = _watchdog(stack, self.folder)
-            start = time.monotonic()
+        # Not in $TMPDIR, which may be closed to the users that the servers run as; and a
+        # socket's path has 107 characters at most
+        self.folder = folder = Path(tempfile.mkdtemp(prefix="mailserver-", dir="/tmp"))
+        self._supervisor = subprocess.Popen(
+            ["/bin/sh", str(_TEMPLATES / "supervisor.sh"), str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            start_new_session=True,
+            text=True,
+        )
+        try:
+            for name, port in zip(_PORTS, _free_ports(len(_PORTS)), strict=True):
+                setattr(self, name, port)
+            subprocess.run(["/bin/sh", str(_TEMPLATES / "folders.sh"), str(folder)], check=True)
+            self._configure(folder)
             # Dovecot first: smtpd asks it for the SASL mechanisms as soon as a client greets
-            self._run(stack, watchdog, [_DOVECOT, "-F", "-c", f"{self.folder}/dovecot/conf"])
-            for name in ("imap_port", "imaps_port", "pop3_port", "pop3s_port"):
-                self._wait_until_ready(name, start)
+            self._run(f"dovecot -F -c {folder}/dovecot/conf", self.imap_port)
             # Without the wrapper postfix(1), which minds the files of the system's own Postfix
-            self._run(stack, watchdog, [PACKAGES["postfix"], "-c", f"{self.folder}/postfix"])
-            for name in ("smtp_port", "submission_port", "smtps_port"):
-                self._wait_until_ready(name, start)
-            self._running = stack.pop_all()
+            self._run(f"{PACKAGES['postfix']} -c {folder}/postfix", self.submission_port)
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def stop(self) -> None:
         """End all processes and remove the folder with all mails. Twice is harmless."""
-        running, self._running = self._running, None
-        if running is not None:
-            running.close()
+        if self.folder is not None:
+            self._supervisor.communicate()
+            self.folder = None
 
     def __enter__(self) -> MailServer:
         return self.start()
@@ -200,35 +139,59 @@ class MailServer:
     def __exit__(self, *_exc: object) -> None:
         self.stop()
 
+    def _run(self, program: str, port: int) -> None:
+        """Start a program, and wait until it greets on a port."""
+
+        def greets() -> bool:
+            try:
+                with socket.create_connection((HOST, port), timeout=5) as client:
+                    return bool(client.recv(512))
+            except OSError:
+                return False
+
+        assert self._supervisor.stdin is not None
+        self._supervisor.stdin.write(f"{program}\n")
+        self._supervisor.stdin.flush()
+        self._wait(greets, _START_SECONDS, f"there is no answer from {program}")
+
     # -- mailboxes ----------------------------------------------------------------------------
 
     def mailbox(self, address: str) -> list[bytes]:
         """Return the mails that lie in the account's INBOX, oldest first, read or not.
 
         They are as IMAP gives them out: with CRLF, and Dovecot's Return-Path and Delivered-To.
-
-        :raises KeyError: no such account.
+        One that somebody reads for the first time at this moment may be missing.
         """
-        return [re.sub(rb"\r?\n", b"\r\n", data) for data in self._files(address).values()]
+        path = self.folder / "mailboxes" / address / "Maildir"
+        if not ((path / "cur").exists() and (path / "new").exists()):
+            return []  # nothing came yet
+        maildir = mailbox.Maildir(path, create=False)
+        # Dovecot calls them <second>.M<microsecond>P<...>
+        names = sorted(maildir.keys(), key=lambda name: [int(n) for n in _NUMBER.findall(name)[:2]])
+        return [re.sub(rb"\r?\n", b"\r\n", maildir.get_bytes(name)) for name in names]
 
     def clear(self) -> None:
-        """Empty all mailboxes. What is on its way still comes; see :meth:`queue_empty`."""
-        for address in self.accounts:
-            for path in self._paths(address).values():
-                path.unlink(missing_ok=True)
+        """Empty all mailboxes. What is on its way still comes; see :meth:`queue_empty`.
+
+        Not by removing files behind Dovecot's back: a mailbox that was opened a moment ago may
+        go on showing them, and then answers RETR with "-ERR Message 1 expunged.", at which Odoo
+        gives the whole mailbox up.
+        """
+        conf = self.folder / "dovecot" / "conf"
+        expunge = ("expunge", "-A", "mailbox", "INBOX", "all")
+        subprocess.run(["doveadm", "-c", str(conf), *expunge], check=True)
 
     def wait_for(self, address: str, n: int, timeout: float = 10.0) -> list[bytes]:
         """Wait until at least ``n`` mails lie in the account's INBOX and return them all.
 
-        :raises KeyError: no such account.
         :raises TimeoutError: not within ``timeout`` seconds; tells what the servers did instead.
         """
-        if not _until(lambda: len(self._paths(address)) >= n, timeout):
-            raise TimeoutError(
-                f"after {timeout} s {len(self._paths(address))} of {n} mails are in the mailbox "
-                f"of {address}; the log ends with\n{self._log_tail()}"
-            )
-        return self.mailbox(address)
+
+        def come() -> list[bytes] | None:
+            mails = self.mailbox(address)
+            return mails if len(mails) >= n else None
+
+        return self._wait(come, timeout, f"the mailbox of {address} has less than {n} mails")
 
     def queue_empty(self, timeout: float = 10.0) -> None:
         """Wait until Postfix has delivered or bounced everything that it took.
@@ -237,56 +200,16 @@ class MailServer:
         """
         # qmgr(8) moves files both ways between active and deferred, and cleanup(8) and bounce(8)
         # finish a new file in incoming before the old one goes: two looks miss none
-        if not _until(lambda: not self._queued() and not self._queued(), timeout):
-            raise TimeoutError(
-                f"after {timeout} s {self._queued()} mails are in Postfix's queue; the log ends "
-                f"with\n{self._log_tail()}"
+        names = ("incoming", "active", "deferred", "incoming", "active") * 2
+
+        def empty() -> bool:
+            return not any(
+                files
+                for name in names
+                for _path, _folders, files in os.walk(self.folder / "queue" / name)
             )
 
-    def _queued(self) -> int:
-        return sum(
-            len(files)
-            for name in ("incoming", "active", "deferred", "incoming", "active")
-            for _path, _folders, files in os.walk(self._home() / "queue" / name)
-        )
-
-    def _maildir(self, address: str) -> Path:
-        address = address.lower()
-        if address not in self.accounts:
-            raise KeyError(address)
-        return self._home() / "mailboxes" / address / "Maildir"
-
-    def _paths(self, address: str) -> dict[str, Path]:
-        """Return the mails' files by their unique name, oldest first."""
-        maildir = self._maildir(address)
-        found: dict[str, Path] = {}
-        # In the order in which a file moves, so that none is missed (maildir(5))
-        for folder in (maildir / "new", maildir / "cur"):
-            with contextlib.suppress(FileNotFoundError):
-                for path in folder.iterdir():
-                    found[path.name.partition(":")[0]] = path
-        return dict(sorted(found.items(), key=lambda item: _age(item[0])))
-
-    def _files(self, address: str) -> dict[str, bytes]:
-        """Return the mails by their unique name, oldest first."""
-        read: dict[str, bytes] = {}
-        while True:
-            paths = self._paths(address)
-            # Between the listing and the reading somebody may flag or delete a mail
-            for name in paths.keys() - read.keys():
-                with contextlib.suppress(FileNotFoundError):
-                    read[name] = paths[name].read_bytes()
-            if paths.keys() <= read.keys():
-                return {name: read[name] for name in paths}
-
-    # -- playing ------------------------------------------------------------------------------
-
-    def client_context(self) -> ssl.SSLContext:
-        """Return a TLS context for a client that trusts this server's certificate only.
-
-        :raises RuntimeError: not started.
-        """
-        return client_context(self.certificate)
+        self._wait(empty, timeout, "mails are in Postfix's queue")
 
     def send_from(
         self,
@@ -297,39 +220,18 @@ class MailServer:
     ) -> dict[str, tuple[int, bytes]]:
         """Submit a mail as the account ``login``, on the submission port with STARTTLS.
 
-        :return: the recipients that were refused with their replies, as
-            :meth:`smtplib.SMTP.sendmail` does.
+        :return: see :func:`dev.provider.submit`.
         :raises KeyError: no such account.
         :raises smtplib.SMTPException: what Postfix refuses.
         """
-        password = self.accounts[login.lower()]
-        with connected(
-            self.submission_port, "starttls", self.certificate, login, password
-        ) as client:
-            return submit(client, mail_from, recipients, message)
-
-    def deliver(
-        self, recipients: str | Collection[str], message: Message | bytes | str, mail_from: str = ""
-    ) -> dict[str, tuple[int, bytes]]:
-        """Bring a mail as another provider's server does: on ``smtp_port``, without a login.
-
-        :param mail_from: the envelope sender. Not an address that somebody here owns: Postfix
-            refuses it (``reject_sender_login_mismatch``: "not logged in"). A delivery report's
-            is empty (RFC 3464, section 2).
-        :return: the recipients that were refused with their replies.
-        :raises smtplib.SMTPException: what Postfix refuses.
-        """
-        with connected(self.smtp_port) as client:
-            return submit(client, mail_from, recipients, message)
+        credentials = login, self.accounts[login]
+        return submit(self.submission_port, "starttls", credentials, mail_from, recipients, message)
 
     # -- what the servers say -----------------------------------------------------------------
 
     def mark(self) -> int:
         """Return the log's present end, for :meth:`log`."""
-        try:
-            return self._log_file().stat().st_size
-        except FileNotFoundError:
-            return 0
+        return (self.folder / "log").stat().st_size
 
     def log(self, since: int = 0) -> str:
         """Return what Postfix and Dovecot logged since the mark, in one text, in order of time.
@@ -338,181 +240,78 @@ class MailServer:
         ``<time> dovecot/<program>: ...``. They write a moment after they answer the client; use
         :meth:`wait_for_log` for a line that must come.
         """
-        try:
-            with self._log_file().open("rb") as file:
-                file.seek(since)
-                return file.read().decode(errors="replace")
-        except FileNotFoundError:
-            return ""
+        return (self.folder / "log").read_bytes()[since:].decode(errors="replace")
 
-    def wait_for_log(self, pattern: str, since: int = 0, timeout: float = 10.0) -> str:
+    def wait_for_log(self, pattern: str, since: int = 0, timeout: float = 10.0) -> None:
         """Wait for a line in the log in which the regular expression ``pattern`` is found.
 
-        :return: the first such line since the mark.
         :raises TimeoutError: none within ``timeout`` seconds; tells what was logged instead.
         """
-        found: list[str] = []
+        missing = f"nothing in the log matches {pattern}"
+        self._wait(lambda: re.search(pattern, self.log(since)), timeout, missing)
 
-        def look() -> bool:
-            lines = self.log(since).splitlines()
-            found[:] = [line for line in lines if re.search(pattern, line)][:1]
-            return bool(found)
+    def _wait(self, what: Callable[[], Any], timeout: float, missing: str) -> Any:
+        """Ask again and again for something true, and return it.
 
-        if not _until(look, timeout):
-            raise TimeoutError(
-                f"after {timeout} s nothing in the log matches {pattern}; it ends with\n"
-                f"{self._log_tail()}"
-            )
-        return found[0]
+        :raises TimeoutError: says what is missing, with the end of the log.
+        """
+        deadline = time.monotonic() + timeout
+        while not (found := what()):
+            if time.monotonic() > deadline:
+                tail = "\n".join(self.log().splitlines()[-15:])
+                raise TimeoutError(f"after {timeout} s {missing}; the log ends with\n{tail}")
+            time.sleep(_POLL_SECONDS)
+        return found
 
-    def _log_file(self) -> Path:
-        return self._home() / "log"
+    # -- configuration ------------------------------------------------------------------------
 
-    def _log_tail(self) -> str:
-        return "\n".join(self.log().splitlines()[-15:])
-
-    # -- the two programs ---------------------------------------------------------------------
-
-    def _home(self) -> Path:
-        if self.folder is None:
-            raise RuntimeError("the mail server is not started")
-        return self.folder
-
-    def _forget(self) -> None:
-        self.folder = self.certificate = None
-
-    def _choose_ports(self) -> None:
-        if not self.smtp_port:
-            for name, port in zip(_PORTS, _free_ports(len(_PORTS)), strict=True):
-                setattr(self, name, port)
-        # Of this Postfix would leave no word: its master ends before its logger is there
-        taken = [name for name in _PORTS if not _is_free(getattr(self, name))]
-        if taken:
-            raise RuntimeError(f"{', '.join(taken)}: somebody else listens there by now")
-
-    def _configure(self) -> None:
-        """Write both configurations and make the folders as their programs want them."""
-        folder = self._home()
-        folder.chmod(0o755)
-        values: dict[str, object] = {
-            **{name: getattr(self, name) for name in _PORTS},
+    def _configure(self, folder: Path) -> None:
+        """Write both configurations."""
+        shown, _trusted = write_certificates(folder)
+        values = {name: getattr(self, name) for name in _PORTS} | {
             "folder": folder,
-            "log": self._log_file(),
             "host": HOST,
-            "hostname": HOSTNAME,
-            "certificate": self._shown,
+            "certificate": shown,
             "domains": " ".join(self.domains),
-            "outside": OUTSIDE,
-            "uid": pwd.getpwnam(_MAILBOX_USER).pw_uid,
         }
-        self._configure_postfix(folder, values)
-        self._configure_dovecot(folder, values)
 
-    def _configure_postfix(self, folder: Path, values: Mapping[str, object]) -> None:
-        _make_folder(folder / "postfix")
-        _make_folder(folder / "postfix-data", "postfix", "postfix", 0o700)
-        _make_folder(folder / "queue")
-        for name, user, group, mode in _QUEUE_FOLDERS:
-            _make_folder(folder / "queue" / name, user, group, mode)
+        def filled_in(name: str) -> str:
+            return Template((_TEMPLATES / name).read_text()).substitute(values)
+
+        files = {name: filled_in(name) for name in ("main.cf", "master.cf")}
+        for name, table in self._tables().items():
+            files[name] = "".join(f"{key} {value}\n" for key, value in table.items())
+        for name, text in files.items():
+            path = folder / "postfix" / name
+            path.write_text(text)
+            # Postfix waits until its files are some seconds old: somebody may still be writing
+            os.utime(path, (0, 0))
+
+        conf = filled_in(f"dovecot-{_dovecot_version()}.conf") + filled_in("dovecot.conf")
+        (folder / "dovecot" / "conf").write_text(conf)
+        with (folder / "dovecot" / "users").open("w") as users:
+            for login, password in self.accounts.items():
+                # In base64, as a colon ends a field: https://doc.dovecot.org/2.3/ (Passwd-file)
+                secret = base64.b64encode(password.encode()).decode()
+                home = folder / "mailboxes" / login
+                users.write(f"{login}:{{PLAIN.b64}}{secret}:mail:mail::{home}::\n")
+
+    def _tables(self) -> dict[str, Mapping[str, str]]:
+        """Return Postfix's tables by name: what they map to what."""
         hosted = [address for address in self.accounts if domain_of(address) in self.domains]
         # An alias of a whole domain is looked at before the domain's mailboxes (virtual(5))
         aliases = {address: address for address in hosted} | self.aliases
         aliases |= {f"@{domain}": mailbox for domain, mailbox in self.domains.items() if mailbox}
-        tables = {
+        return {
             "mailboxes": dict.fromkeys(hosted, "OK"),
             "aliases": aliases,
-            # An address without logins is owned by one that nobody can have
             "sender_logins": {
-                address: ",".join(sorted(logins)) or "nobody"
-                for address, logins in self.sender_logins.items()
+                address: ",".join(logins) for address, logins in self.sender_logins.items()
             },
         }
-        for name, table in tables.items():
-            text = "".join(f"{key} {value}\n" for key, value in table.items())
-            (folder / "postfix" / name).write_text(text)
-        for name in ("main.cf", "master.cf"):
-            (folder / "postfix" / name).write_text(_template(name, values))
-        # Postfix waits until its files are some seconds old, in case somebody is still writing them
-        for path in (folder / "postfix").iterdir():
-            os.utime(path, (0, 0))
-
-    def _configure_dovecot(self, folder: Path, values: Mapping[str, object]) -> None:
-        settings = _template(f"dovecot-{_dovecot_version()}.conf", values)
-        settings += _template("dovecot.conf", values)
-        owner = pwd.getpwnam(_MAILBOX_USER)
-        _make_folder(folder / "dovecot")
-        _make_folder(folder / "mailboxes", _MAILBOX_USER, _MAILBOX_USER, 0o700)
-        (folder / "dovecot" / "conf").write_text(settings)
-        users = folder / "dovecot" / "users"
-        # In base64, as a colon ends a field: https://doc.dovecot.org/2.3/ (Passwd-file)
-        users.write_text(
-            "".join(
-                f"{login}:{{PLAIN.b64}}{base64.b64encode(password.encode()).decode()}:"
-                f"{owner.pw_uid}:{owner.pw_gid}::{folder}/mailboxes/{login}::\n"
-                for login, password in self.accounts.items()
-            )
-        )
-        shutil.chown(users, "root", "dovecot")
-        users.chmod(0o640)
-
-    def _run(
-        self, stack: contextlib.ExitStack, watchdog: subprocess.Popen, command: list[str]
-    ) -> None:
-        """Start a program in a process group of its own, which ends with the stack."""
-        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
-        if "TZ" in os.environ:
-            environment["TZ"] = os.environ["TZ"]
-        with self._log_file().open("ab") as output:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd=self.folder,
-                env=environment,
-                start_new_session=True,
-            )
-        stack.callback(_end, process)
-        assert watchdog.stdin is not None
-        watchdog.stdin.write(b"%d\n" % process.pid)
-        watchdog.stdin.flush()
-        self._process = process
-
-    def _wait_until_ready(self, port: str, start: float) -> None:
-        """Wait for the greeting on a port; raise RuntimeError with the log when none comes."""
-
-        def ready() -> bool:
-            if self._process.poll() is not None:
-                raise RuntimeError(
-                    f"{self._process.args[0]} ended with exit code {self._process.returncode}; "
-                    f"the log:\n{self._log_tail()}"
-                )
-            with contextlib.suppress(OSError):
-                return bool(self._greeting(port))
-            return False
-
-        if not _until(ready, start + _START_SECONDS - time.monotonic()):
-            raise RuntimeError(
-                f"no answer on {port} after {_START_SECONDS} s; the log ends with\n"
-                f"{self._log_tail()}"
-            )
-
-    def _greeting(self, port: str) -> bytes:
-        with contextlib.ExitStack() as stack:
-            address = (self.host, getattr(self, port))
-            client = stack.enter_context(socket.create_connection(address, timeout=5))
-            if port in ("smtps_port", "imaps_port", "pop3s_port"):
-                context = self.client_context()
-                client = stack.enter_context(context.wrap_socket(client, server_hostname=HOST))
-            return client.recv(512)
 
 
 # --- installing ----------------------------------------------------------------------------
-
-
-def missing_packages() -> list[str]:
-    """Return those of Debian's packages that are not installed."""
-    return [package for package, program in PACKAGES.items() if not os.path.exists(program)]
 
 
 def install() -> None:
@@ -523,8 +322,12 @@ def install() -> None:
 
     :raises NoMailServer: not root, no apt-get, or what apt-get could not do.
     """
+
+    def missing() -> list[str]:
+        return [package for package, program in PACKAGES.items() if not os.path.exists(program)]
+
     try:
-        install_packages(missing_packages, during=_no_services)
+        install_packages(missing, during=_no_services)
     except NotInstalled as error:
         raise NoMailServer(str(error)) from error
     if os.geteuid():
@@ -534,122 +337,46 @@ def install() -> None:
 
 @contextlib.contextmanager
 def _no_services() -> Iterator[None]:
-    """Forbid packages to start services (README.policy-rc.d of Debian's init-system-helpers); the
-    machine's own policy comes back afterwards."""
+    """Forbid packages to start services (README.policy-rc.d of Debian's init-system-helpers), on a
+    machine that has no policy of its own."""
     if shutil.which("debconf-set-selections"):
         choice = b"postfix postfix/main_mailer_type select No configuration\n"
         subprocess.run(["debconf-set-selections"], input=choice, check=False)
-    ours = "#!/bin/sh\n# By dev/mailserver.py, while it installs packages\nexit 101\n"
-    own = _POLICY.with_name("policy-rc.d.before-mailserver")
-    # A run that was killed may have left ours, and the machine's beside it
+    ours = "#!/bin/sh\n# By dev/mailserver, while it installs packages\nexit 101\n"
+    # A run that was killed may have left ours
     if _POLICY.exists() and _POLICY.read_text(errors="replace") != ours:
-        _POLICY.rename(own)
+        yield
+        return
     try:
         _POLICY.write_text(ours)
         _POLICY.chmod(0o755)
         yield
     finally:
-        if own.exists():
-            own.replace(_POLICY)
-        else:
-            _POLICY.unlink(missing_ok=True)
+        _POLICY.unlink()
 
 
 def _dovecot_version() -> str:
     """Return Dovecot's version, such as 2.3. Raises NoMailServer for one that is not known here."""
-    text = subprocess.check_output([_DOVECOT, "--version"], text=True).strip()
-    version = next((known for known in _DOVECOTS if re.match(rf"{known}\b", text)), None)
-    if version is None:
-        raise NoMailServer(
-            f"Dovecot {text} is installed; this works with {' and '.join(_DOVECOTS)}."
-        )
+    text = subprocess.check_output(["/usr/sbin/dovecot", "--version"], text=True)
+    version = ".".join(_NUMBER.findall(text)[:2])
+    # Settings differ: https://doc.dovecot.org/2.4/installation/upgrade/2.3-to-2.4.html
+    if not (_TEMPLATES / f"dovecot-{version}.conf").exists():
+        raise NoMailServer(f"Dovecot {version} is installed; this works with 2.3 and 2.4.")
     return version
 
 
 # --- helpers -------------------------------------------------------------------------------
 
 
-def _template(name: str, values: Mapping[str, object]) -> str:
-    """Return a file of ``templates`` with the values filled in."""
-    return Template((_TEMPLATES / name).read_text()).substitute(values)
-
-
-def _age(name: str) -> tuple[int, int, str]:
-    """Sort key of a maildir file name as Dovecot makes it: ``<second>.M<microsecond>P<...>``."""
-    match = re.match(r"(\d+)\.M(\d+)", name)
-    return (int(match[1]), int(match[2]), name) if match else (0, 0, name)
-
-
-def _until(holds: Callable[[], bool], timeout: float) -> bool:
-    """Ask ``holds`` again and again; return whether it was true within ``timeout`` seconds."""
-    deadline = time.monotonic() + timeout
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL_SECONDS)
-    return True
-
-
 def _free_ports(count: int) -> list[int]:
     """Return ports of 127.0.0.1 that nobody listens on."""
-    candidates = range(_PORT_RANGE[0], _PORT_RANGE[1] + 1)
-    # From the system's randomness, as Hypothesis and others seed Python's
-    shuffled = random.SystemRandom().sample(candidates, len(candidates))
+    # Below the ports that the kernel gives to outgoing connections (ip_local_port_range), and
+    # from the system's randomness, as Hypothesis and others seed Python's
+    shuffled = random.SystemRandom().sample(range(20000, 32768), 1000)
     return list(itertools.islice(filter(_is_free, shuffled), count))
 
 
 def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
+    with contextlib.suppress(OSError), socket.create_server((HOST, port)):
         return True
-
-
-def _make_folder(path: Path, user: str = "root", group: str = "root", mode: int = 0o755) -> None:
-    path.mkdir()
-    os.chown(path, pwd.getpwnam(user).pw_uid, grp.getgrnam(group).gr_gid)
-    path.chmod(mode)
-
-
-def _watchdog(stack: contextlib.ExitStack, folder: Path) -> subprocess.Popen:
-    """Start a process that ends the groups written to it if this process ends before the stack."""
-    process = subprocess.Popen(
-        ["/bin/sh", str(_TEMPLATES / "watchdog.sh"), str(folder)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd="/",
-        start_new_session=True,
-    )
-    assert process.stdin is not None
-    stack.callback(process.stdin.close)
-    stack.callback(process.wait)
-    stack.callback(process.kill)
-    return process
-
-
-def _end(process: subprocess.Popen) -> None:
-    """End a program and everything in its process group: asked first, then killed."""
-    if process.poll() is None:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(5)
-    _until(lambda: not _members(process.pid), 2)
-    while _members(process.pid):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        time.sleep(_POLL_SECONDS)
-    process.wait()
-
-
-def _members(group: int) -> list[int]:
-    """Return the living processes of a group."""
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError):
-            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process.pid)
-    return found
+    return False

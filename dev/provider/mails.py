@@ -32,17 +32,20 @@ class Mail:
     @property
     def header_from(self) -> str:
         """The address in the From header, ``''`` when there is none."""
-        return next(iter(addresses(self.message, "From")), ("", ""))[1]
+        return self._first("From")[1]
 
     @property
     def from_name(self) -> str:
         """The display name in the From header."""
-        return next(iter(addresses(self.message, "From")), ("", ""))[0]
+        return self._first("From")[0]
 
     @property
     def reply_to(self) -> str:
         """The (first) address in the Reply-To header, ``''`` when there is none."""
-        return next(iter(addresses(self.message, "Reply-To")), ("", ""))[1]
+        return self._first("Reply-To")[1]
+
+    def _first(self, header: str) -> tuple[str, str]:
+        return next(iter(addresses(self.message, header)), ("", ""))
 
     @property
     def return_path(self) -> str:
@@ -58,12 +61,12 @@ class Refusal:
     ``''``. Faults ordered with :meth:`Provider.fail` are no refusals.
     """
 
-    login: str
-    mail_from: str
-    rcpt: str
-    header_from: str
     phase: str
     reply: str
+    login: str
+    mail_from: str = ""
+    rcpt: str = ""
+    header_from: str = ""
 
 
 @dataclass(frozen=True)

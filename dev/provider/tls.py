@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import ssl
 from pathlib import Path
 
 import trustme
@@ -16,6 +17,20 @@ def _authority() -> tuple[trustme.CA, trustme.LeafCert]:
     # valid from 2000 to 3000, whatever date a test freezes
     authority = trustme.CA()
     return authority, authority.issue_cert("localhost", HOST)
+
+
+def server_context() -> ssl.SSLContext:
+    """Return a TLS context for a server on loopback."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    _authority()[1].configure_cert(context)
+    return context
+
+
+def client_context() -> ssl.SSLContext:
+    """Return a TLS context for a client that trusts these servers only."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    _authority()[0].configure_trust(context)
+    return context
 
 
 def write_certificates(folder: Path) -> tuple[Path, Path]:

@@ -61,10 +61,8 @@ def running_server(uncaptured):
 @pytest.fixture
 def server(running_server):
     """The mail server with empty mailboxes."""
-    from office import empty_mailboxes
-
     running_server.queue_empty()
-    empty_mailboxes(running_server)
+    running_server.clear()
     yield running_server
     # what a test leaves on its way belongs to no other
     running_server.queue_empty(30)

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import email
 import email.policy
-import poplib
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from email.message import EmailMessage
 from email.utils import make_msgid, parseaddr
 
@@ -46,23 +45,6 @@ PROTOCOLS = {"imap": "IMAP", "pop": "POP3"}
 def domain_of(company: str) -> str:
     """Give the domain of a company."""
     return f"{company.lower()}.com"
-
-
-def empty_mailboxes(server: MailServer) -> None:
-    """Delete all mails as their owners would.
-
-    Not with ``server.clear()``, which takes the files away behind Dovecot's back: a mailbox that
-    was opened a moment ago may go on showing them, and then answers RETR with "-ERR Message 1
-    expunged.", at which Odoo gives the whole mailbox up.
-    """
-    for login, password in server.accounts.items():
-        if server.mailbox(login):
-            with closing(poplib.POP3(server.host, server.pop3_port, timeout=30)) as client:
-                client.user(login)
-                client.pass_(password)
-                for number in range(client.stat()[0]):
-                    client.dele(number + 1)
-                client.quit()
 
 
 class NativeOffice:

@@ -75,13 +75,6 @@ def test_accepted(server, login, to, mailbox):
     assert len(server.wait_for(mailbox, 1)) == 1
 
 
-def test_another_server_brings_mail_and_is_told_who_does_not_exist(server):
-    mail = written("somebody@example.org", "sales@c.com")
-    refused = server.deliver(["sales@c.com", "nobody@c.com"], mail, "somebody@example.org")
-    assert {address: code for address, (code, _words) in refused.items()} == {"nobody@c.com": 550}
-    assert server.wait_for("sales@c.com", 1)
-
-
 def test_a_customer_who_does_not_exist_is_reported(server):
     mark = server.mark()
     server.send_from(SALES, SALES, "nobody@example.net", written(SALES, "nobody@example.net"))

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from office import COMPANIES, CUSTOMERS, LOGINS, PROTOCOLS, empty_mailboxes
+from office import COMPANIES, CUSTOMERS, LOGINS, PROTOCOLS
 
 ANSWERS = 500
 #: how each company's mailbox is fetched; native has A's alone, and uses both protocols for it
@@ -57,7 +57,7 @@ def test_500_answers_of_50_customers(office, native, server, tell):
     rows = [f"{'side':<8}{'step':<28}{'mails':>6}{titles}"]
     with quiet(native), quiet(office):
         play_native(native, rows)
-        empty_mailboxes(server)
+        server.clear()
         play(office, rows)
     tell(*rows)
 
@@ -72,7 +72,7 @@ def play_native(native, rows):
             for number, question in enumerate(questions)
             if FETCHED_BY[COMPANIES[number % 3]] == protocol
         ]
-        empty_mailboxes(native.server)
+        native.server.clear()
         answer(native, part)
         add(total, fetch(native, "A", protocol, len(part), rows, "native"))
     rows.append(total.row("native", "fetch, all"))

@@ -3,7 +3,15 @@
 
 import pytest
 
-from routing.failures import FAILURES, HEADLINE, in_language, retell, without_headline
+from routing.failures import (
+    FAILURES,
+    HEADLINE,
+    MOST_LETTERS,
+    _pattern,
+    in_language,
+    retell,
+    without_headline,
+)
 
 # as a translator writes: values in another order, with words before and behind
 CHINESE = {
@@ -36,6 +44,21 @@ def test_several_sentences_in_one_failure():
     english = "\n".join(FAILURES[event] % VALUES for event in events)
     chinese = "\n".join(CHINESE[FAILURES[event]] % VALUES for event in events)
     assert retell(english, ENGLISH, OTHER) == chinese
+
+
+def test_blanks_around_a_sentence_are_no_part_of_it():
+    kept = f"\x0b  {FAILURES['correct_addresses']}\x0b"
+    assert retell(kept, ENGLISH, OTHER) == CHINESE[FAILURES["correct_addresses"]]
+
+
+def test_a_server_cannot_make_reading_take_long():
+    """Two repetitions side by side try every way to share a text: 64 KB of blanks took a minute."""
+    for sentence in (*ENGLISH, *CHINESE.values()):
+        assert "*" not in _pattern(sentence).pattern.replace(r"\*", "")
+    for length, is_told in ((MOST_LETTERS, True), (MOST_LETTERS + 1, False)):
+        start = "x was refused: "
+        line = start + "y" * (length - len(start))
+        assert (retell(line, ENGLISH, OTHER) != line) is is_told
 
 
 def test_what_has_no_translation_stays():
