@@ -151,6 +151,9 @@ def main(argv: list[str]) -> int:
     if target == "clean":
         code = subprocess.call(command, env=env)
         return code or clean_environments()
+    if env.pop("PYTHONDONTWRITEBYTECODE", ""):
+        # Odoo is started many times, and takes longer to compile than to load
+        env["PYTHONPYCACHEPREFIX"] = str(cache_dir() / "bytecode")
     sys.stdout.flush()
     os.execve(command[0], command, env)
 
