@@ -94,31 +94,46 @@ class ResConfigSettings(models.TransientModel):
         archived = self.env["res.company"].sudo().with_context(active_test=False)
         archived = set(archived.search([("active", "=", False)]).ids)
         without = [
-            company.name
+            (company.name, company.id)
             for company in facts.companies
             if not company.domain_id and company.id not in archived
         ]
         if without:
-            return _("Still used by companies without an Email Domain: %s.", _some(without))
+            return _("Still used by companies without an Email Domain: %s.", self._some(without))
         return _("Not used any more: every company has an Email Domain.")
 
     def _note_on_catch_all(self, facts):
         """Say for which domains Catch All still counts."""
-        following = [domain.name for domain in facts.domains if domain.catch_all == "default"]
+        following = [
+            (domain.name, domain.company_id)
+            for domain in facts.domains
+            if domain.catch_all == "default"
+        ]
         if following:
-            return _("Decides for: %s. Other domains say for themselves.", _some(following))
+            return _("Decides for: %s. Other domains say for themselves.", self._some(following))
         return _("Each domain of the table says for itself whether it has a catch-all.")
 
     def _note_on_restrict_username(self, facts):
         """Say for which servers Restrict Username still counts."""
         following = [
-            server.name
+            (server.name, server.company_id)
             for server in facts.servers
             if server.policy == "default" and server.has_username
         ]
         if following:
-            return _("Decides for the servers: %s. Others have a policy.", _some(following))
+            return _("Decides for the servers: %s. Others have a policy.", self._some(following))
         return _("Each outgoing server has a Sender Policy of its own.")
+
+    def _some(self, found):
+        """List some names, the first of them where they are many.
+
+        :param found: (name, id of the company whose it is) of each; what is of companies that the
+            user does not work in is not named
+        """
+        mine = (None, *self.env.user.company_ids.ids)
+        names = [name for name, company_id in found if self.env.su or company_id in mine]
+        some = names[:MOST_NAMES]
+        return ", ".join([*some, "…"] if len(some) < len(found) else some)
 
     @api.model
     def get_values(self):
@@ -153,11 +168,19 @@ class ResConfigSettings(models.TransientModel):
         then = dataclasses.replace(
             facts, settings=dataclasses.replace(facts.settings, restrict_username=True)
         )
-        nameless = [
-            f"{server.name} ({server.smtp_user})"
-            for server in self.env["ir.mail_server"].sudo().search([])
-            if is_restricted(server._routing_fact(), then) and not server._login_address()
-        ]
+        # sudo: the setting is for all companies; whose servers may not be read are only counted
+        servers = self.env["ir.mail_server"].sudo().search([])
+        servers = servers.filtered(
+            lambda server: (
+                is_restricted(server._routing_fact(), then) and not server._login_address()
+            )
+        )
+        readable = servers.with_env(self.env)._that_may_be_read().sudo()
+        nameless = [f"{server.name} ({server.smtp_user})" for server in readable]
+        if servers - readable:
+            nameless.append(
+                _("%s of other companies: ask their administrators", len(servers - readable))
+            )
         config = facts.config_server
         if not facts.servers and is_restricted(config, then) and not config.sender_address:
             nameless.append(f"{config.name} (smtp_user)")
@@ -170,8 +193,3 @@ class ResConfigSettings(models.TransientModel):
                     "\n".join(f"- {name}" for name in nameless),
                 )
             )
-
-
-def _some(names):
-    """List some names, the first of them where they are many."""
-    return ", ".join(names[:MOST_NAMES]) + (", …" if len(names) > MOST_NAMES else "")

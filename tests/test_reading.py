@@ -12,7 +12,7 @@ import re
 import psycopg2
 
 from odoo import api
-from odoo.exceptions import AccessError, UserError
+from odoo.exceptions import AccessError, UserError, ValidationError
 from odoo.models import BaseModel
 from odoo.tests import tagged
 from odoo.tests.common import new_test_user
@@ -363,6 +363,23 @@ class TestReading(TwoCompaniesCase):
 
     def test_an_administrator_of_another_company(self):
         self.assertTold(self.admin_b, NATIVE_OF_ADMINISTRATORS)
+
+    def test_general_settings_name_nothing_of_another_company(self):
+        """What is there of others is told all the same: it keeps a setting from being saved."""
+        self.server_a.write({"sender_policy": "default", "smtp_user": "secretlogin"})
+        self.server_a.sender_address = False
+        self.server_b.sender_policy = "default"
+        Settings = self.env["res.config.settings"].with_user(self.admin_b)
+        settings = Settings.create({})
+        told = settings.restrict_username_note, settings.catch_all_note, settings.alias_domain_note
+        self.assertEqual(told[0], "Decides for the servers: B SMTP, …. Others have a policy.")
+        self.assertEqual(told[1], "Decides for: b.com, …. Other domains say for themselves.")
+        self.assertNotIn("Qingdao Ohm", told[2])
+        with self.assertRaises(ValidationError) as caught:
+            Settings.create({"mail_restrict_username": True})
+        self.assertIn("1 of other companies: ask", str(caught.exception))
+        self.assertNotIn("Secret SMTP", str(caught.exception))
+        self.assertNotIn("secretlogin", str(caught.exception))
 
     def test_an_administrator_whose_switcher_shows_another_company(self):
         """What is his is his, whatever is ticked."""
