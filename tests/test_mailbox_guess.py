@@ -609,7 +609,7 @@ class TestMailboxAfterwards(MailRoutingCase):
             {"name": "Ohm SMTP", "smtp_host": "127.0.0.1", "smtp_user": "kevin@a.example"}
         )
         says = settings.create({})
-        self.assertIn("Every company has its Email Domain", says.alias_domain_note)
+        self.assertIn("every company has an Email Domain", says.alias_domain_note)
         self.assertIn("Decides for: a.example", says.catch_all_note)
         self.assertIn("Decides for the servers: Ohm SMTP", says.restrict_username_note)
 
