@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from functools import partialmethod
 from unittest.mock import patch
 
+from odoo import api
 from odoo.tests.common import ChromeBrowser, HttpCase, new_test_user, tagged
 from odoo.tools import mute_logger
 
@@ -269,8 +270,11 @@ class TestTours(HttpCase):
 
     def test_the_users_preferences(self):
         """An ordinary user sets his Outgoing Email Domain of one company: three clicks."""
-        trading = self.env["res.company"].create(
-            {"name": "Murong Trading", "email_from_by_company": True}
+        trading, wood = self.env["res.company"].create(
+            [
+                {"name": "Murong Trading", "email_from_by_company": True},
+                {"name": "Murong Wood", "email_from_by_company": True},
+            ]
         )
         domain = self.env["mail.alias.domain"].create({"name": "c.com", "company_id": trading.id})
         user = new_test_user(
@@ -278,10 +282,22 @@ class TestTours(HttpCase):
             "lingsha.han",
             name="韩菱纱",
             email="lingsha.han@odoomommy.com",
-            company_ids=[(6, 0, (self.company + trading).ids)],
+            company_ids=[(6, 0, (self.company + trading + wood).ids)],
         )
         user.lang = self.env.user.lang
+        asked = []
+        table = self.registry["mail.alias.domain"]
+        for name in ("name_search", "search_read"):
+            real = getattr(table, name)
+
+            def noting(*args, real=real, **kwargs):
+                asked.append(real.__name__)
+                return real(*args, **kwargs)
+
+            self.patch(table, name, api.model(noting))
         self.start_tour("/web", "mail_company_routing.preferences", login="lingsha.han")
+        # opened, saved, and opened again
+        self.assertEqual(len(asked), 3, "once for all lines")
         self.assertEqual(user.with_company(trading).alias_domain_id, domain)
         self.assertFalse(user.with_company(self.company).alias_domain_id)
 

@@ -5,6 +5,35 @@ import {registry} from "@web/core/registry";
 import {standardFieldProps} from "@web/views/fields/standard_field_props";
 import {useService} from "@web/core/utils/hooks";
 
+const asked = new Set();
+let answer = null;
+
+/**
+ * Give the domains that can be chosen in a company, its own and the shared ones, as [id, name].
+ *
+ * All lines of a list ask at the same time: there is one request for all of them.
+ */
+async function choicesIn(orm, companyId, context) {
+    asked.add(companyId);
+    answer =
+        answer ||
+        Promise.resolve().then(() => {
+            const companyIds = [...asked];
+            asked.clear();
+            answer = null;
+            return orm.searchRead(
+                "mail.alias.domain",
+                [["company_id", "in", [false, ...companyIds]]],
+                ["display_name", "company_id"],
+                // The lines' companies, whatever is ticked in the switcher
+                {context: {...context, allowed_company_ids: companyIds}}
+            );
+        });
+    return (await answer)
+        .filter(({company_id: owner}) => !owner || owner[0] === companyId)
+        .map(({id, display_name}) => [id, display_name]);
+}
+
 /**
  * The Outgoing Email Domain of a line, as a list of choices that the first click opens.
  *
@@ -24,13 +53,7 @@ export class OutgoingDomain extends Component {
             return;
         }
         this.companyId = companyId;
-        // In the line's company, whatever is ticked in the switcher
-        const choices = await this.orm.call("mail.alias.domain", "name_search", [], {
-            args: ["|", ["company_id", "=", false], ["company_id", "=", companyId]],
-            limit: null,
-            context: {...record.context, allowed_company_ids: [companyId]},
-        });
-        this.choices = choices;
+        this.choices = await choicesIn(this.orm, companyId, record.context);
     }
 
     get value() {

@@ -4,6 +4,7 @@ import {countClicks} from "@mail_company_routing/../tests/tours/clicks";
 import tour from "web_tour.tour";
 
 const clicks = countClicks();
+const line = "[name=outgoing_domain_ids] .o_data_row:contains(Murong Trading)";
 
 /** An ordinary user chooses his Outgoing Email Domain of one of his companies. */
 tour.register("mail_company_routing.preferences", {test: true}, [
@@ -17,11 +18,11 @@ tour.register("mail_company_routing.preferences", {test: true}, [
     },
     // In a dialog, triggers are looked for inside it
     {
-        content: "Each company has a line, and this one none without the option",
-        trigger: "[name=outgoing_domain_ids] .o_data_row:contains(Murong Trading)",
+        content: "Each company with the option has a line",
+        trigger: line,
         run() {
             const rows = this.$anchor.parent().find(".o_data_row");
-            if (rows.length !== 1) {
+            if (rows.length !== 2) {
                 console.error(`${rows.length} lines: ${rows.text()}`);
             }
         },
@@ -29,7 +30,7 @@ tour.register("mail_company_routing.preferences", {test: true}, [
     clicks.start("[name=outgoing_domain_ids]"),
     {
         content: "Choose the domain, by the first click on it",
-        trigger: "[name=outgoing_domain_ids] td[name=alias_domain_id] select",
+        trigger: `${line} td[name=alias_domain_id] select`,
         run() {
             // Of a list of the browser's own: the click that opens it, and the one on the choice
             const [select] = this.$anchor;
@@ -61,7 +62,7 @@ tour.register("mail_company_routing.preferences", {test: true}, [
     },
     {
         content: "The domain was kept, and what customers see is beside it",
-        trigger: "[name=outgoing_domain_ids] td[name=alias_domain_id] select",
+        trigger: `${line} td[name=alias_domain_id] select`,
         run() {
             const [chosen] = this.$anchor[0].selectedOptions;
             if (chosen.text !== "c.com") {
