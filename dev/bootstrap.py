@@ -26,6 +26,7 @@ from dev.shared import (  # noqa: E402
     ROOT,
     Progress,
     cache_dir,
+    follow,
     locked,
     say,
 )
@@ -72,20 +73,9 @@ def pip_install(venv: Path, title: str, *args: str) -> None:
     env = {**os.environ, "PIP_USER": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     for name in ("PYTHONHOME", "PYTHONPATH", "PIP_REQUIRE_HASHES", "PIP_TARGET", "PIP_PREFIX"):
         env.pop(name, None)
-    lines = []
     with Progress(title) as progress:
-        with subprocess.Popen(
-            [str(part) for part in command],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            env=env,
-        ) as process:
-            for line in process.stdout:
-                lines.append(line)
-                progress.update(line.strip()[:60])
-        if process.returncode:
+        code, lines = follow([str(part) for part in command], progress.update, env=env)
+        if code:
             tail = [line for line in lines if not line.startswith("WARNING")][-15:]
             sys.exit("".join(tail) + f"pip failed ({title}); its last lines are above.")
 
@@ -94,20 +84,9 @@ def make_environment(python: str, venv: Path) -> None:
     """Make the virtual environment ``venv`` afresh; its stamp is written last."""
     if venv.exists():
         shutil.rmtree(str(venv))
-    if subprocess.call(
-        [python, "-c", "import ensurepip, venv"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ):
-        version = subprocess.check_output(
-            [python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], text=True
-        ).strip()
-        sys.exit(
-            f"{python} cannot make virtual environments: install python{version}-venv "
-            f"(on Debian and Ubuntu: apt install python{version}-venv) and try again."
-        )
     say(f"Making the developer environment in {venv} (once)")
-    subprocess.check_call([python, "-m", "venv", str(venv)])
+    if subprocess.call([python, "-m", "venv", str(venv)]):
+        sys.exit(f"{python} cannot make virtual environments; what to do is above. Then try again.")
     # The few packages that come as source are built by these, not by whatever is newest
     builders = [
         line
@@ -125,23 +104,20 @@ def make_environment(python: str, venv: Path) -> None:
 def ensure_environment(python: str, bench: bool) -> Path:
     """Return the Python of the virtual environment, made or completed if it has to be."""
     venv = environment(python)
-    extra = hashlib.sha256(REQUIREMENTS_BENCH.read_bytes()).hexdigest()[:12] if bench else ""
-    executable = venv / "bin" / "python"
-
-    def ready(stamp: str) -> bool:
-        return (venv / stamp).exists() and executable.exists()
-
-    stamps = ["stamp"] + (["stamp-bench-" + extra] if bench else [])
-    if all(map(ready, stamps)):
-        return executable
-    waiting = "Another run is making the developer environment; waiting for it ..."
-    with locked(venv.with_suffix(".lock"), waiting):
-        if not ready("stamp"):
-            make_environment(python, venv)
-        if not all(map(ready, stamps)):
-            pip_install(venv, "Installing the benchmarks' packages", "-r", str(REQUIREMENTS_BENCH))
-            (venv / stamps[-1]).touch()
-    return executable
+    stamps = [venv / "stamp"]
+    if bench:
+        digest = hashlib.sha256(REQUIREMENTS_BENCH.read_bytes()).hexdigest()[:12]
+        stamps.append(venv / f"stamp-bench-{digest}")
+    if not all(stamp.exists() for stamp in stamps):
+        waiting = "Another run is making the developer environment; waiting for it ..."
+        with locked(venv.with_suffix(".lock"), waiting):
+            if not stamps[0].exists():
+                make_environment(python, venv)
+            if not stamps[-1].exists():
+                title = "Installing the benchmarks' packages"
+                pip_install(venv, title, "-r", str(REQUIREMENTS_BENCH))
+                stamps[-1].touch()
+    return venv / "bin" / "python"
 
 
 def clean_environments() -> int:
@@ -175,6 +151,9 @@ def main(argv: list[str]) -> int:
     if target == "clean":
         code = subprocess.call(command, env=env)
         return code or clean_environments()
+    if env.pop("PYTHONDONTWRITEBYTECODE", ""):
+        # Odoo is started many times, and takes longer to compile than to load
+        env["PYTHONPYCACHEPREFIX"] = str(cache_dir() / "bytecode")
     sys.stdout.flush()
     os.execve(command[0], command, env)
 

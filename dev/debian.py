@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
-from dev.shared import Progress, ToolError, cache_dir, locked
+from dev.shared import Progress, ToolError, cache_dir, follow, locked
 
 _APT_GET = ("apt-get", "-o", "DPkg::Lock::Timeout=300", "--yes")
 _ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
@@ -39,23 +38,17 @@ def install_packages(
         )
     with locked(cache_dir() / "apt.lock", "Another run is installing packages; waiting ..."):
         if names := missing():
-            with Progress(f"Installing {', '.join(names)} (once)"), during():
-                _apt_get("update")
-                _apt_get("install", "--no-install-recommends", "--no-remove", *names)
+            with Progress(f"Installing {', '.join(names)} (once)") as progress, during():
+                _apt_get(progress, "update")
+                options = ("--no-install-recommends", "--no-remove")
+                _apt_get(progress, "install", *options, *names)
     if missing():
         raise NotInstalled(f"apt-get did not bring {', '.join(missing())}. Try: {command}")
 
 
-def _apt_get(*arguments: str) -> None:
-    done = subprocess.run(
-        [*_APT_GET, *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        env={**os.environ, **_ENVIRONMENT},
-    )
-    if done.returncode:
-        tail = "\n".join(done.stdout.splitlines()[-15:])
-        raise NotInstalled(f"{tail}\napt-get {arguments[0]} failed; its last lines are above.")
+def _apt_get(progress: Progress, *arguments: str) -> None:
+    environment = {**os.environ, **_ENVIRONMENT}
+    code, lines = follow([*_APT_GET, *arguments], progress.update, env=environment)
+    if code:
+        tail = "".join(lines[-15:])
+        raise NotInstalled(f"{tail}apt-get {arguments[0]} failed; its last lines are above.")

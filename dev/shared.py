@@ -14,9 +14,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 ADDON = "mail_company_routing"
 # The apps whose documents the tests and the demo send mail about
@@ -46,6 +47,15 @@ def cache_dir() -> Path:
 def say(text: str) -> None:
     """Print a line at once, also into a pipe."""
     print(text, flush=True)
+
+
+def read_toml(path: Path) -> dict:
+    """Read a TOML file. Python 3.11 can; 3.10 has a package for it."""
+    try:
+        import tomllib
+    except ModuleNotFoundError:
+        import tomli as tomllib
+    return tomllib.loads(path.read_text(encoding="utf-8"))
 
 
 @contextmanager
@@ -100,23 +110,39 @@ class Progress:
             say(f"  done in {time.monotonic() - self.start:.0f} s")
 
 
-@contextmanager
-def time_limit(process: subprocess.Popen, seconds: float | None) -> Iterator[None]:
-    """Wait for ``process`` on leaving; kill it when time is up or the block is left early."""
-    timer = threading.Timer(seconds, process.kill) if seconds else None
-    if timer:
-        timer.daemon = True
-        timer.start()
-    try:
-        with process:
-            try:
-                yield
-            except BaseException:
-                process.terminate()
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(10)
-                process.kill()
-                raise
-    finally:
-        if timer:
+def follow(
+    command: Sequence[str],
+    told: Callable[[str], None],
+    seconds: float | None = None,
+    **options: Any,
+) -> tuple[int, list[str]]:
+    """Run a command to its end.
+
+    It is killed when time is up. When this process is interrupted, it is asked to end, then killed.
+
+    :param told: is called with each line of its output
+    :param options: as ``Popen`` takes them; with ``stderr=PIPE`` the output is what it says there
+    :return: its exit code and its output's lines
+    """
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    lines = []
+    process = subprocess.Popen(
+        command, encoding="utf-8", errors="replace", **{**streams, **options}
+    )
+    timer = threading.Timer(seconds or threading.TIMEOUT_MAX, process.kill)
+    timer.daemon = True
+    timer.start()
+    with process:
+        try:
+            for line in process.stderr or process.stdout:
+                lines.append(line)
+                told(line.strip())
+        except BaseException:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(10)
+            process.kill()
+            raise
+        finally:
             timer.cancel()
+    return process.returncode, lines

@@ -9,7 +9,14 @@ from odoo.exceptions import UserError
 from odoo.addons.base.models.ir_mail_server import MailDeliveryException
 
 from ..routing import Server, is_restricted, recognise_refusal, without_cure
-from ..routing.failures import FAILURES, HEADLINE, in_language, retell, without_headline
+from ..routing.failures import (
+    FAILURES,
+    HEADLINE,
+    in_language,
+    is_of_network,
+    retell,
+    without_headline,
+)
 from ..routing.retry import Fault
 from .delivery import Delivery
 
@@ -281,15 +288,24 @@ class MailFailure(models.AbstractModel):
         """
         if not reason:
             return reason
-        translate = self.env["mail.routing"]._translate
-        told = in_language(translate)
-        headlines = {HEADLINE}
-        # a language may have been removed since; everybody has English
-        for lang in {"en_US", *dict(self.env["res.lang"].get_installed())}:
-            of_language = self.env["mail.routing"].with_context(lang=lang)._translate
-            headlines.add(of_language(HEADLINE))
-            reason = retell(reason, in_language(of_language), told)
+        told = in_language(self.env["mail.routing"]._translate)
+        for kept in self._sentences():
+            reason = retell(reason, kept, told)
+        headlines = {of_language(HEADLINE) for of_language in self._languages()}
         return without_headline(reason, headlines)
+
+    @api.model
+    def _languages(self):
+        """List the functions that translate into each language that a failure may be kept in."""
+        routing = self.env["mail.routing"]
+        # a language may have been removed since; everybody has English
+        langs = {"en_US", *dict(self.env["res.lang"].get_installed())}
+        return [routing.with_context(lang=lang)._translate for lang in sorted(langs)]
+
+    @api.model
+    def _sentences(self):
+        """List the sentences of failures in each language that they may be kept in."""
+        return list(map(in_language, self._languages()))
 
     @api.model
     def _told(self, reason, cure):
@@ -299,6 +315,8 @@ class MailFailure(models.AbstractModel):
         :param cure: of :meth:`_cures_of`; it replaces the one that was kept
         """
         reason = self._without_cure(reason or "") if cure else reason
+        if not cure and is_of_network(reason or "", self._sentences()):
+            cure = self._say("check_connection")
         return "\n".join(filter(None, (self._retold(reason), cure))) or False
 
     # ------------------------------------------------------------

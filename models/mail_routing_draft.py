@@ -169,10 +169,11 @@ class MailRoutingDraft(models.AbstractModel):
     # ------------------------------------------------------------
 
     @api.model
-    def _drafts(self, mails):
+    def _drafts(self, mails, *, anew=False):
         """Read the drafts of some mails, all at once.
 
         :param mails: records of ``mail.mail``; or messages, without what the mail alone has
+        :param anew: as they were before their Reply-To was decided
         :return: list of (id, :class:`~..routing.Draft`)
         """
         fnames = [
@@ -191,6 +192,8 @@ class MailRoutingDraft(models.AbstractModel):
         # like native, which reads these as the message's reader may not: see _add_inherited_fields
         rows = mails.sudo().read(fnames, load=None)
         for row in rows:
+            if anew:
+                row["reply_to"] = ""
             if not row["record_company_id"] and row["create_uid"]:
                 # written before anything was set: the company in force is not known any more
                 writer = self.env["res.users"].sudo().browse(row["create_uid"])

@@ -94,6 +94,11 @@ class MailSent(models.Model):
     )
     failure_reason = fields.Text(readonly=True)
     failure_help = fields.Text(string="What Helps", compute="_compute_failure_help")
+    waiting_reason = fields.Char(
+        string="Why It Waits",
+        compute="_compute_waiting_reason",
+        help="Until when this mail waits, and why",
+    )
     failure_text = fields.Text(
         string="Why It Failed",
         compute="_compute_failure_text",
@@ -217,6 +222,18 @@ class MailSent(models.Model):
         for mail, cure in zip(failed, cures, strict=True):
             mail.failure_help = cure
 
+    @api.depends("mail_id", "result")
+    @api.depends_context("lang", "tz", "uid")
+    def _compute_waiting_reason(self):
+        self.waiting_reason = False
+        if not self.check_access_rights("read", raise_exception=False):
+            return
+        waiting = self.filtered(lambda sent: sent.result == "ready")
+        mails = waiting._own_mails().filtered(lambda mail: mail.state == "outgoing")
+        told = mails._waiting_sentences()
+        for sent in waiting:
+            sent.waiting_reason = told.get(sent.mail_id.id)
+
     @api.depends("failure_reason", "failure_help")
     @api.depends_context("lang", "uid")
     def _compute_failure_text(self):
@@ -229,9 +246,11 @@ class MailSent(models.Model):
             )
 
     def _failed_mails(self):
-        mails = self.mail_id.exists().filtered(lambda mail: mail.state == "exception")
-        # a notification may name any mail
-        return mails.filtered(lambda mail: mail.mail_message_id in self.message_id)
+        return self._own_mails().filtered(lambda mail: mail.state == "exception")
+
+    def _own_mails(self):
+        """Give the mails that are still there; a notification may name any mail."""
+        return self.mail_id.exists().filtered(lambda mail: mail.mail_message_id in self.message_id)
 
     def onchange(self, values, field_name, field_onchange):
         """Refuse: nobody fills in this list, and Odoo would name any record to anybody."""

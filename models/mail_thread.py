@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-3.0-only
 import logging
+import secrets
 from email.parser import BytesHeaderParser
 from email.policy import SMTP
 from xmlrpc.client import Binary
@@ -9,7 +10,7 @@ from markupsafe import Markup
 from odoo import _, api, models
 from odoo.exceptions import UserError
 from odoo.service.model import PG_CONCURRENCY_ERRORS_TO_RETRY
-from odoo.tools import email_normalize, email_split, hmac, mail_header_msgid_re
+from odoo.tools import consteq, email_normalize, email_split, hmac, mail_header_msgid_re
 
 from ..routing import (
     ascii_address,
@@ -31,6 +32,8 @@ _logger = logging.getLogger(__name__)
 
 #: headers that name recipients, in the order in which they count
 RECIPIENT_HEADERS = ("To", "Cc", "Delivered-To", "X-Original-To", "Resent-To", "Resent-Cc")
+#: what stands behind the @ in the Message-Id of a mail that tries a mailbox
+TRIAL_DOMAIN = "mailbox.setup"
 #: key in the context: the :class:`NewIn` of a new record
 NEW_IN_COMPANY = "mail_company_routing_new_in_company"
 #: key in the context: the :class:`NewIn` of the alias that refuses
@@ -133,6 +136,10 @@ class MailThread(models.AbstractModel):
     @api.model
     def message_route(self, message, message_dict, model=None, *args, **kwargs):
         """Route in the company that the message was sent to, by whole addresses."""
+        if self._is_trial_id(message_dict.get("message_id") or ""):
+            # left in the mailbox by a trial that failed before it was fetched
+            _logger.info("Ignored a mail by which a mailbox was tried")
+            return []
         routing = self.env["mail.routing"]
         if not routing._is_active():
             return super().message_route(message, message_dict, model, *args, **kwargs)
@@ -557,6 +564,31 @@ class MailThread(models.AbstractModel):
         """
         # sudo: it is made with the database's secret
         return hmac(self.env(su=True), "mail_company_routing.refusal", address)
+
+    # ------------------------------------------------------------
+    # Trials of a mailbox
+    # ------------------------------------------------------------
+
+    @api.model
+    def _new_trial_id(self):
+        """Give the Message-Id of a mail that tries a mailbox; nobody else can make one."""
+        nonce = secrets.token_hex(8)
+        return f"<{nonce}.{self._trial_mark(nonce)}@{TRIAL_DOMAIN}>"
+
+    @api.model
+    def _is_trial_id(self, message_id):
+        """Tell whether a Message-Id is of :meth:`_new_trial_id`, in this very database."""
+        local, _at, domain = message_id.strip().strip("<>").partition("@")
+        if domain != TRIAL_DOMAIN:
+            return False
+        nonce, _dot, mark = local.partition(".")
+        # a stranger's may be any text, of which two cannot be compared but as bytes
+        return consteq(mark.encode("utf-8", "replace"), self._trial_mark(nonce).encode())
+
+    @api.model
+    def _trial_mark(self, nonce):
+        # sudo: it is made with the database's secret
+        return hmac(self.env(su=True), "mail_company_routing.trial", nonce)[:32]
 
     @api.model
     def _routing_create_bounce_email(self, email_from, body_html, message, **mail_values):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-3.0-only
 import base64
+import email
 import email.policy
 import logging
 import re
@@ -8,7 +9,7 @@ from email.parser import BytesHeaderParser
 from odoo import SUPERUSER_ID, _, api, fields, models
 from odoo.exceptions import AccessError, UserError
 from odoo.service.model import PG_CONCURRENCY_ERRORS_TO_RETRY
-from odoo.tools import decode_message_header, sql
+from odoo.tools import decode_message_header, html2plaintext, sql
 
 from ..routing import company_of_incoming
 from .fetch_session import Fetching, TooLarge, attempt, with_message_id
@@ -20,6 +21,8 @@ _logger = logging.getLogger(__name__)
 
 #: key in the context under which :class:`Destination` travels
 DESTINATION = "mail_company_routing_destination"
+#: letters that the form shows of a mail's text
+PREVIEW = 2000
 
 
 class Destination:
@@ -95,6 +98,9 @@ class MailUnprocessed(models.Model):
     can_become_lead = fields.Boolean(compute="_compute_can_become_lead")
     raw = fields.Binary(string="Original Message", attachment=True, readonly=True)
     raw_name = fields.Char(compute="_compute_raw_name")
+    preview = fields.Text(
+        string="Text", compute="_compute_preview", help="The beginning of what the mail says"
+    )
     tries = fields.Integer(default=1, readonly=True)
 
     def _auto_init(self):
@@ -161,6 +167,16 @@ class MailUnprocessed(models.Model):
     def _compute_raw_name(self):
         for mail in self:
             mail.raw_name = f"mail-{mail.id}.eml"
+
+    @api.depends("raw")
+    def _compute_preview(self):
+        for mail in self:
+            try:
+                raw = base64.b64decode(mail.with_context(bin_size=False).raw or b"")
+                mail.preview = _storable(_text_of(raw))[:PREVIEW] or False
+            except Exception:  # whatever kept Odoo from reading it
+                _logger.info("The text of an unprocessed mail cannot be read", exc_info=True)
+                mail.preview = False
 
     @api.model
     def _keep(self, message, error):
@@ -324,12 +340,16 @@ class MailUnprocessed(models.Model):
         :param failed: those that were not
         :param records: the documents that they are at now, where that is known
         """
+        links = []
         if len(records) == 1 and not failed:
+            (record,) = records
             message = _(
                 "The mail is at %(kind)s '%(name)s' now.",
-                kind=self.env["ir.model"]._get(records[0]._name).name,
-                name=records[0].display_name,
+                kind=self.env["ir.model"]._get(record._name).name,
+                name="%s",  # the client puts the link there
             )
+            url = f"/web#id={record.id}&model={record._name}&view_type=form"
+            links.append({"label": record.display_name, "url": url})
         elif not failed:
             message = _("Mails that were processed: %s.", count)
         elif len(failed) == 1 and not count:
@@ -344,6 +364,8 @@ class MailUnprocessed(models.Model):
                 failed=len(failed),
             )
         action = done(message, "warning" if failed else "success")
+        # the list and the form say it as well: the next try would stand beside a message that stays
+        action["params"].update(sticky=False, links=links)
         if not failed:
             # by its name: the client shows the help of an action that it loads, not of one in here
             action["params"]["next"] = "mail_company_routing.action_mail_unprocessed"
@@ -390,6 +412,16 @@ class MailUnprocessed(models.Model):
             self.sudo().write({**self._reason_of(error), "tries": self.tries + 1})
             return False, None
         return True, self.env[destination.model].browse(res_id) if destination and res_id else None
+
+
+def _text_of(raw):
+    """Give the text of a raw message; of HTML what is to be read in it."""
+    message = email.message_from_bytes(raw, policy=email.policy.SMTP)
+    part = message.get_body(("plain", "html"))
+    if part is None:
+        return ""
+    text = part.get_content()
+    return (html2plaintext(text) if part.get_content_subtype() == "html" else text).strip()
 
 
 def _storable(text):

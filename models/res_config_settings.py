@@ -100,7 +100,7 @@ class ResConfigSettings(models.TransientModel):
         ]
         if without:
             return _("Still used by companies without an Email Domain: %s.", _some(without))
-        return _("Every company has its Email Domain: it is used for nothing else.")
+        return _("Not used any more: every company has an Email Domain.")
 
     def _note_on_catch_all(self, facts):
         """Say for which domains Catch All still counts."""

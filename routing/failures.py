@@ -65,10 +65,18 @@ FAILURES = {
     "retry_later": _("Retry later: it is sent to those who have not got it."),
 }
 
+#: a line with more letters is a server's: it is not searched for a sentence
+MOST_LETTERS = 2000
+
 #: the reasons of a route that no server may carry out
 _NO_ROUTE = ("no_server", "no_server_unused", "no_login_address")
 
 _VALUE = re.compile(r"%\((\w+)\)s")
+_NETWORK = re.compile(
+    r"connection refused|connection reset|timed out|no route to host|network is unreachable"
+    r"|name or service not known|name resolution|certificate verify failed",
+    re.IGNORECASE,
+)
 #: a server's own words
 _REPLY = re.compile(r"[2-5]\d\d[ -]")
 
@@ -111,11 +119,24 @@ def in_language(translate) -> dict[str, str]:
     return {sentence: translate(sentence) for sentence in _KEPT}
 
 
+def is_of_network(text: str, known: list[dict[str, str]]) -> bool:
+    """Tell whether a failure is what the network said, and no more: native keeps it so.
+
+    :param known: :func:`in_language` of each language that a sentence may have been kept in
+    """
+    lines = {line for kept in known for was in kept.values() for line in was.split("\n")}
+    patterns = [_pattern(line) for line in lines]
+    if any(pattern.fullmatch(line) for pattern in patterns for line in text.split("\n")):
+        return False
+    return bool(_NETWORK.search(text))
+
+
 def _retell_line(line, known):
-    if _REPLY.match(line):
+    if _REPLY.match(line) or len(line) > MOST_LETTERS:
         return line
+    bare = line.strip()
     for pattern, sentence in known:
-        found = pattern.fullmatch(line)
+        found = pattern.fullmatch(bare)
         if found:
             # not by the operator %: a server's words may contain one
             return _VALUE.sub(lambda value, found=found: found[value[1]], sentence)
@@ -138,4 +159,4 @@ def _pattern(sentence):
         else:
             known.add(text)
             pattern += f"(?P<{text}>.+?)"
-    return re.compile(rf"\s*{pattern}\s*")
+    return re.compile(pattern)

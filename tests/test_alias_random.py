@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-3.0-only
 """Incoming mails at random, against a small model of the rules written for this test alone.
 
-So many as ALIAS_MAILS says, 250 unless told otherwise; ``.ci/run`` has 1,000 processed. Another
+So many as ALIAS_MAILS says, 100 unless told otherwise; ``.ci/run`` has 1,000 processed. Another
 SEED makes others.
 """
 
@@ -131,7 +131,7 @@ class TestRandomMails(MailRoutingCase):
 
     def test_mails_at_random(self):
         seed = int(os.environ.get("SEED") or 20261124)
-        mails = int(os.environ.get("ALIAS_MAILS") or 250)
+        mails = int(os.environ.get("ALIAS_MAILS") or 100)
         chance = random.Random(seed)
         outcomes = {}
         for number in range(mails):

@@ -68,6 +68,22 @@ class TestExplain(TwoCompaniesCase):
         mail.send()
         self.assertAsSent(wizard, self.one_mail(self.provider_b))
 
+    def test_a_message_that_was_sent(self):
+        """The rule behind its Reply-To is named, and the server is asked for the customer."""
+        message = self.post(self.of_b, self.ziying).with_env(self.env)
+        context = message.action_explain_route()["context"]
+        explain = self.env["mail.route.explain"].with_context(**context)
+        wizard = explain.create({})
+        self.assertIn("Reply-To: catchall@b.com, the catchall address.", wizard.reasons)
+        self.assertEqual(wizard.probe_recipient, CUSTOMER)
+        wizard.action_probe()
+        self.assertIn(CUSTOMER, wizard.probe_words)
+        # it was decided when the message was written: today's rule would give another one
+        self.b.write({"reply_to_by_company": True, "reply_to_prefix": "info"})
+        self.assertIn(
+            "Reply-To: catchall@b.com, as the message has it.", explain.create({}).reasons
+        )
+
     def test_a_documents_alias(self):
         partner_model = self.env["ir.model"]._get_id("res.partner")
         self.env["mail.alias"].create(

@@ -88,6 +88,16 @@ class TestFailureShown(MailRoutingCase):
         self.assertIn("authorization code", told["Emails"])
 
     @mute_logger(*QUIET)
+    def test_no_connection_while_nothing_is_set(self):
+        provider = self.provider()
+        self.mail_server(provider)
+        provider.stop()
+        mail = self.mail()
+        mail.send()
+        self.assertIn("Connection refused", mail.failure_text)
+        self.assertIn("Check host, port and encryption", mail.failure_text)
+
+    @mute_logger(*QUIET)
     def test_whom_to_ask(self):
         """A salesman is told who can help; an administrator what to do."""
         for what, message, _words, _cure in self.failures():
@@ -226,6 +236,37 @@ class TestFailureShown(MailRoutingCase):
         told = mail.action_restrict_and_retry()["params"]
         self.assertIn(cron.name, told["message"])
         self.assertEqual(told["type"], "warning")
+
+    @mute_logger(*QUIET)
+    def test_what_was_sent_again_in_vain_is_not_mended_twice(self):
+        """Sending again makes a second mail of the message; the first one is not to leave too."""
+        provider = self.provider()
+        self.mail_server(provider, sender_policy="any")
+        message = self.post()
+        first = message.notification_ids.mail_mail_id
+        self.dialog(message, self.lingsha).save().resend_mail_action()
+        self.env["mail.mail"].process_email_queue()
+        self.assertFalse(provider.mails)
+        self.assertEqual(first.state, "cancel")
+        self.dialog(message, self.administrator).save().action_restrict_and_retry()
+        for _time in range(2):
+            self.env["mail.mail"].process_email_queue()
+        self.one_mail(provider)
+        self.assertEqual(message.notification_ids.notification_status, "sent")
+
+    @mute_logger(*QUIET)
+    def test_who_shall_not_get_it_again_is_taken_off_the_failed_mail(self):
+        provider = self.provider()
+        self.mail_server(provider, sender_policy="any")
+        another = self.env["res.partner"].create({"name": "Buyer", "email": "buyer@example.net"})
+        message = self.post(to=self.customer + another)
+        first = message.notification_ids.mail_mail_id
+        dialog = self.dialog(message, self.lingsha).save()
+        dialog.partner_ids.filtered(lambda one: one.partner_id == another).resend = False
+        dialog.resend_mail_action()
+        self.assertEqual(first.mapped("state"), ["cancel"])
+        new = message.notification_ids.mail_mail_id - first
+        self.assertEqual(new.recipient_ids, self.customer)
 
     @mute_logger(*QUIET)
     def test_an_ordinary_user_has_no_buttons(self):

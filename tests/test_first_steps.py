@@ -35,5 +35,5 @@ class TestFirstSteps(TwoCompaniesCase):
         app = self.env.ref("base.module_mail_company_routing")
         app._update_translations(["zh_CN"])
         app = app.with_context(lang="zh_CN")
-        self.assertIn("邮件路由", app.shortdesc)
+        self.assertEqual(app.shortdesc, "按公司收发邮件")
         self.assertIn("服务商", app.summary)

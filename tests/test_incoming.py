@@ -729,6 +729,21 @@ class TestUnprocessed(IncomingCase):
         self.assertIn("No possible route", told, "Odoo's own words stay")
 
     @mute_logger(*QUIET)
+    def test_what_it_says_is_shown(self):
+        """So that it can be told whether it is an enquiry, without a program that reads mail."""
+        self.write_to(self.provider_a, "nobody@a.com", "Enquiry")
+        html = b"Content-Type: text/html; charset=utf-8\n\n<p>Was <b>kostet</b> es?</p>"
+        strange = b"Content-Type: text/plain; charset=none-such\n\n\xff\xfe"
+        for number, rest in enumerate((html, strange)):
+            head = f"From: x@example.net\nTo: nobody@a.com\nMessage-Id: <{number}@example.net>\n"
+            self.provider_a.deliver("kevin@a.com", head.encode() + rest)
+        self.fetch()
+        texts = self.unprocessed().sorted("id").mapped("preview")
+        self.assertIn("What does it cost?", texts[0])
+        self.assertEqual(texts[1], "Was *kostet* es?")
+        self.assertEqual(len(texts), 3, "one that cannot be read is kept all the same")
+
+    @mute_logger(*QUIET)
     def test_its_document_is_chosen(self):
         self.write_to(self.provider_a, "nobody@a.com", "Enquiry")
         self.fetch()
@@ -739,7 +754,9 @@ class TestUnprocessed(IncomingCase):
         wizard.document = self.of_a
         told = wizard.action_choose()["params"]
         self.assertEqual(told["type"], "success")
-        self.assertIn(self.of_a.name, told["message"])
+        (link,) = told["links"]
+        self.assertEqual(link["label"], self.of_a.name)
+        self.assertIn(f"id={self.of_a.id}&model=res.partner", link["url"])
         self.assertFalse(self.unprocessed())
         following = self.env.ref(told["next"])
         self.assertEqual((following.res_model, following.target), ("mail.unprocessed", "main"))
@@ -759,7 +776,7 @@ class TestUnprocessed(IncomingCase):
             return
         self.assertTrue(kept.can_become_lead)
         told = kept.action_make_lead()["params"]
-        self.assertIn("Enquiry", told["message"])
+        self.assertIn("Enquiry", told["links"][0]["label"])
         lead = self.env["crm.lead"].search([("name", "=", "Enquiry")])
         self.assertEqual((lead.company_id, lead.email_normalized), (self.a, CUSTOMER))
         self.assertFalse(self.unprocessed())

@@ -113,6 +113,32 @@ class TestMailboxSetup(MailRoutingCase):
         self.assertFalse(wizard.succeeded)
         self.assertIn("did not arrive", wizard.result)
 
+    def test_a_mail_that_a_failed_trial_left_behind(self):
+        """It is no enquiry: once the mailbox is fetched, nobody hears of it."""
+        wizard = self.wizard(incoming_port=1)
+        wizard.action_setup()
+        self.assertFalse(wizard.succeeded)
+        wizard = self.wizard()
+        wizard.action_setup()
+        self.assertTrue(wizard.succeeded, wizard.result)
+        with self.assertLogs("odoo.addons.mail_company_routing.models.mail_thread") as log:
+            self.fetch()
+        self.assertIn("by which a mailbox was tried", log.output[0])
+        self.assertFalse(self.env["mail.unprocessed"].search([]))
+
+    @mute_logger("odoo.addons.mail_company_routing.models.mail_thread")
+    def test_a_mail_that_only_looks_like_a_trial(self):
+        self.wizard().action_setup()
+        mine = self.env["mail.thread"]._new_trial_id()
+        other = mine[:5] + ("0" if mine[5] != "0" else "1") + mine[6:]
+        for message_id in (other, "<a.b@mailbox.setup>", "<@mailbox.setup>", "<a.é@mailbox.setup>"):
+            message = (
+                f"From: a@example.net\nTo: kevin@odoomommy.com\nMessage-Id: {message_id}\n\nhi"
+            )
+            self.at.deliver("kevin@odoomommy.com", message.encode())
+        self.fetch()
+        self.assertEqual(self.env["mail.unprocessed"].search_count([]), 4)
+
     def test_a_public_mailbox_claims_no_domain(self):
         self.kind.email_domains = "odoomommy.com"
         self.env["ir.config_parameter"].set_param("mail.catchall.domain", False)

@@ -128,10 +128,11 @@ class TestQueue(MailRoutingCase):
                 self.assertEqual(self.server.paused_until, self.now + timedelta(minutes=1))
                 self.assertIn(words, self.server.pause_reason)
                 self.assertEqual(self.server.waiting_count, 3)
-                ((told, where),) = self.env["mail.checkup"]._check_queue()
-                self.assertIn("Ohm SMTP is paused until", told)
-                self.assertIn(words, told)
-                self.assertEqual(where, self.server)
+                (finding,) = self.env["mail.checkup"]._check_queue()
+                self.assertIn("Ohm SMTP is paused until", finding.text)
+                self.assertIn(words, finding.text)
+                self.assertEqual(finding.records, self.server)
+                self.assertEqual((finding.grade, finding.fix), ("stops", "try_now"))
                 self.provider_.heal()
                 logins = self.provider_.logins
                 self.wait(seconds=59)
@@ -231,6 +232,23 @@ class TestQueue(MailRoutingCase):
         self.assertFalse(self.server.paused_until)
         self.run_queue()
         self.assertEqual(mails.mapped("state"), ["sent"] * 2)
+
+    def test_what_waits_says_so_wherever_the_mail_is_shown(self):
+        self.provider_.fail("connect", "drop")
+        mail = self.mails(1)
+        self.run_queue()
+        sent = self.env["mail.sent"].search([("mail_id", "=", mail.id)])
+        explain = self.env["mail.route.explain"].create({"mail_id": mail.id})
+        for told in (mail.waiting_reason, sent.waiting_reason, explain.sent_waiting):
+            self.assertIn("Waiting, next try at", told)
+        checkup = self.env["mail.checkup"].browse(self.env["mail.checkup"].action_open()["res_id"])
+        line = checkup.line_ids.filtered(lambda line: line.fix == "try_now")
+        self.assertEqual(line.grade, "stops")
+        self.provider_.heal()
+        self.assertIn("1 mails", line.action_fix()["params"]["message"])
+        self.run_queue()
+        self.env.invalidate_all()
+        self.assertEqual((mail.state, sent.waiting_reason), ("sent", False))
 
     @mute_logger(*QUIET)
     def test_who_must_know_at_once_is_told_that_the_server_pauses(self):

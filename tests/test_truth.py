@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-3.0-only
 """What Explain says before a mail exists is what leaves by the wire, and Test Connection knows.
 
-Random set-ups (:mod:`.truth`): 40 of them here, 1,000 by ``make test-truth``. Each is asked about,
+Random set-ups (:mod:`.truth`): 20 of them here, 1,000 by ``make test-truth``. Each is asked about,
 then the mail is written, and the queue of another company sends it to strict providers on real
 sockets. What is compared is what the provider saw with what Explain had said; nothing in here
 knows the rules.
@@ -88,7 +88,7 @@ class TestTruth(MailRoutingCase):
                 setups = {setup_file: truth.complete(json.load(text))}
         else:
             first = int(os.environ.get("MCR_TRUTH_FIRST", 1))
-            count = int(os.environ.get("MCR_TRUTH_COUNT", 40))
+            count = int(os.environ.get("MCR_TRUTH_COUNT", 20))
             setups = {seed: truth.make_setup(seed) for seed in range(first, first + count)}
         failed = {}
         self.told = collections.Counter()

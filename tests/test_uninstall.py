@@ -7,105 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import odoo
 from odoo.tests import BaseCase, TransactionCase, tagged
 from odoo.tools.convert import convert_file
 
 from ..hooks import rename_duplicates, tell_administrators, uninstall_hook
 
 ROOT = Path(__file__).resolve().parent.parent
+ODOO = Path(odoo.__file__).resolve().parents[1]
 ADDON = "mail_company_routing"
-
-#: Starting Odoo takes longest: so all is done in one database, and asked by SQL
-SCRIPT = """
-import json
-from dev.odoo import database, execute, odoo_config, run_odoo
-from dev.shared import ADDON, MODULES
-
-CHANGE = '''
-env.ref("mail_company_routing.mail_provider_zoho").unlink()
-env.ref("mail_company_routing.mail_provider_gmail").smtp_host = "smtp.changed.example"
-env["res.config.settings"].create(
-    {"mail_catch_all": False, "mail_restrict_username": True, "mail_sender_name_format": "name"}
-).execute()
-# as the version before left it: a company with an Email Domain, its aliases without one
-env.company.alias_domain_id = env["mail.alias.domain"].create({"name": "a.com"})
-env.cr.commit()
-env.cr.execute(
-    "ALTER TABLE mail_alias DROP COLUMN alias_domain_id, DROP COLUMN alias_full_name,"
-    " DROP COLUMN alias_incoming_local, DROP CONSTRAINT mail_alias_alias_unique,"
-    " ADD CONSTRAINT mail_alias_alias_unique UNIQUE (alias_name)"
-)
-env.cr.execute(
-    "COMMENT ON CONSTRAINT mail_alias_alias_unique ON mail_alias IS 'UNIQUE(alias_name)'"
-)
-env.cr.commit()
-'''
-DUPLICATE = '''
-model = env["ir.model"]._get_id("crm.lead")
-for number in range(20):
-    domain = env["mail.alias.domain"].create({"name": f"d{number}.com"})
-    for name in ("sales", f"own{number}"):
-        env["mail.alias"].create(
-            {"alias_name": name, "alias_domain_id": domain.id, "alias_model_id": model}
-        )
-env["mail.alias"].create({"alias_name": "sales", "alias_domain_id": False, "alias_model_id": model})
-env.cr.commit()
-'''
-UNINSTALL = '''
-env["ir.module.module"].search([("name", "=", "mail_company_routing")]).button_immediate_uninstall()
-'''
-
-def shell(script):
-    run_odoo(["shell", "-d", name], config=odoo_config(name), stdin=script)
-
-def update(module):
-    run_odoo(["-u", module, "--stop-after-init"], config=odoo_config(name))
-
-def ask(query):
-    return [value for value, in execute(query, database=name)]
-
-def providers():
-    return ask("SELECT coalesce(smtp_host, '') FROM mail_provider")
-
-def parameters():
-    return ask("SELECT key FROM ir_config_parameter WHERE key LIKE 'mail_company_routing.%'")
-
-def aliases():
-    rows = ask("SELECT to_json(a) FROM mail_alias a WHERE alias_name IS NOT NULL ORDER BY id")
-    columns = "alias_name", "alias_domain_id", "alias_incoming_local"
-    return {
-        "aliases": [[row.get(column) for column in columns] for row in rows],
-        "constraint": ask(
-            "SELECT pg_get_constraintdef(oid) FROM pg_constraint"
-            " WHERE conname = 'mail_alias_alias_unique'"
-        ),
-        "indexes": ask(
-            "SELECT indexname FROM pg_indexes WHERE indexname LIKE 'mail_alias_name_domain%'"
-        ),
-    }
-
-with database(MODULES) as name:
-    told = {"installed": {"providers": providers()}}
-    shell(CHANGE)
-    told["before"] = aliases()
-    update(ADDON)
-    told["upgraded"] = {"providers": providers(), "parameters": parameters(), **aliases()}
-    shell(DUPLICATE)
-    told["doubled"] = aliases()
-    update("mail")
-    told["updated"] = aliases()
-    shell(UNINSTALL)
-    told["uninstalled"] = {
-        "parameters": parameters(),
-        **aliases(),
-        "body": ask("SELECT body FROM mail_message WHERE subject = 'Aliases were renamed'")[0],
-        "notified": ask(
-            "SELECT count(*) FROM mail_notification n JOIN mail_message m"
-            " ON m.id = n.mail_message_id WHERE m.subject = 'Aliases were renamed'"
-        )[0],
-    }
-print("told", json.dumps(told))
-"""
 
 
 @tagged("post_install", "-at_install")
@@ -114,14 +24,13 @@ class TestInADatabaseOfItsOwn(BaseCase):
     def setUpClass(cls):
         super().setUpClass()
         done = subprocess.run(
-            [sys.executable, "-c", SCRIPT],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            [sys.executable, str(ROOT / "tests" / "upgrade" / "lifetime.py")],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (ODOO, ROOT)))},
             text=True,
             stdout=subprocess.PIPE,
             check=True,
         )
-        cls.told = json.loads(done.stdout.rpartition("told ")[2])
+        cls.told = json.loads(done.stdout.splitlines()[-1])
 
     def test_providers(self):
         """An upgrade brings no deleted provider back, and changes none."""

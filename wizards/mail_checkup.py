@@ -258,7 +258,7 @@ class MailCheckup(models.TransientModel):
             [("paused_until", "!=", False), ("id", "not in", server_ids)]
         )
         for server in self.env["ir.mail_server"].browse(server_ids).exists()._that_may_be_read():
-            yield (
+            yield Finding(
                 _(
                     "%(server)s has taken no mail since %(since)s; %(count)s mails wait, and are"
                     " tried again by themselves. It says: %(reason)s",
@@ -268,9 +268,13 @@ class MailCheckup(models.TransientModel):
                     reason=server.pause_reason or _("no reason is known any more"),
                 ),
                 server,
+                "stops",
+                "try_now" if server.waiting_count else "",
             )
         for server in paused._that_may_be_read().filtered("waiting_count"):
-            yield (
+            # a limit is what was asked for: the mail leaves once it allows
+            fails = bool(server.failing_since)
+            yield Finding(
                 _(
                     "%(server)s is paused until %(until)s; %(count)s mails wait, and are sent by"
                     " themselves then. It says: %(reason)s",
@@ -280,6 +284,8 @@ class MailCheckup(models.TransientModel):
                     reason=server.pause_reason or _("no reason is known any more"),
                 ),
                 server,
+                "stops" if fails else "better",
+                "try_now" if fails else "",
             )
         if put_off:
             yield (
@@ -609,6 +615,7 @@ class MailCheckupLine(models.TransientModel):
             ("no_catch_all", "Turn Catch All Off"),
             ("restrict", "Only the Login May Send"),
             ("run_queue", "Turn the Queue On"),
+            ("try_now", "Try Now"),
             ("use_servers", "Use Its Servers"),
         ],
         help="What the button does, where there is one right answer",
@@ -680,6 +687,9 @@ class MailCheckupLine(models.TransientModel):
         crons._queue_manager().active = True
         crons._trigger_queue()
         return _("The queue is on; %s waiting mails are sent within a minute or two.", len(mails))
+
+    def _fix_try_now(self, servers):
+        return servers.action_try_now()["params"]["message"]
 
     def _fix_use_servers(self, companies):
         companies.write({"mail_server_by_domain": True})

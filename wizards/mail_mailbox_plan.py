@@ -43,9 +43,8 @@ class MailMailboxSetup(models.TransientModel):
                 there = wizard._in_company()
                 lines, takes_away = there._plan(), there._takes_away()
                 takes_domain = there._takes_domain_away()
-            wizard.plan = Markup("<ul>%s</ul>") % Markup("").join(
-                Markup("<li>%s</li>") % line for line in lines
-            )
+            items = Markup("").join(Markup("<li>%s</li>") % line for line in lines)
+            wizard.plan = items and Markup("<ul>%s</ul>") % items
             wizard.takes_away = takes_away
             wizard.takes_domain = takes_domain
 

@@ -134,15 +134,18 @@ class MailMailboxSetup(models.TransientModel):
 
     @api.model
     def _provider_values(self, provider, incoming_type):
-        """Give what is known of a provider, as values of this wizard."""
+        """Give what is known of a provider, as values of this wizard.
+
+        Where nothing is, the ports are those of TLS (RFC 8314 7.3).
+        """
         kind = "pop" if incoming_type == "pop" else "imap"
         return {
             "smtp_host": provider.smtp_host,
-            "smtp_port": provider.smtp_port,
+            "smtp_port": provider.smtp_port or 465,
             "smtp_encryption": provider.smtp_encryption or "ssl",
             "incoming_host": provider[f"{kind}_host"],
-            "incoming_port": provider[f"{kind}_port"],
-            "incoming_ssl": provider[f"{kind}_ssl"],
+            "incoming_port": provider[f"{kind}_port"] or {"pop": 995, "imap": 993}[kind],
+            "incoming_ssl": provider[f"{kind}_ssl"] if provider else True,
             "restricted": provider.restricted,
             "has_catch_all": provider.has_catch_all,
         }

@@ -7,7 +7,6 @@ import smtplib
 import ssl
 import time
 from contextlib import contextmanager, suppress
-from email.utils import make_msgid
 from imaplib import IMAP4
 
 from odoo import _
@@ -172,7 +171,7 @@ class Trial:
             except Exception:
                 connection.close()
                 raise
-        self._message_id = make_msgid(domain="mailbox.setup")
+        self._message_id = self.env["mail.thread"]._new_trial_id()
         try:
             with self._step("send", ""):
                 self._send_to_itself(connection)

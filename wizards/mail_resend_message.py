@@ -26,10 +26,14 @@ class MailResendMessage(models.TransientModel):
         What is sent in a request may be rolled back or repeated while the mail is out.
         """
         partners = self.partner_ids.filtered("resend").partner_id
-        wizards = self
         if self.env["mail.routing"]._is_active():
-            wizards = self.with_context(mail_notify_force_send=False)
-        result = super(MailResendMessage, wizards).resend_mail_action()
+            # sudo: a user who may send again need not be allowed to read mails
+            failed = self.sudo()._failed_mails()
+            queued = self.with_context(mail_notify_force_send=False)
+            result = super(MailResendMessage, queued).resend_mail_action()
+            self._supersede(failed)
+        else:
+            result = super().resend_mail_action()
         notifications = self.mail_message_id.notification_ids.filtered(
             lambda one: one.notification_type == "email" and one.res_partner_id in partners
         )
@@ -47,3 +51,21 @@ class MailResendMessage(models.TransientModel):
             names = ", ".join(notifications.res_partner_id.mapped("name"))
             return done(_("Sent to %s.", names), "success")
         return result
+
+    def _supersede(self, mails):
+        """Take off failed mails the recipients who get a new one, and those who shall get none.
+
+        Else whoever retries the failed mail as well, as a cured server's are, sends it twice.
+        """
+        for mail in mails.exists():
+            still_its = self.sudo().notification_ids.filtered(
+                lambda one, mail=mail: (
+                    one.mail_mail_id == mail and one.notification_status != "canceled"
+                )
+            )
+            decided = self.sudo().partner_ids.partner_id & mail.recipient_ids
+            decided -= still_its.res_partner_id
+            if mail.recipient_ids == decided and not mail.email_to:
+                mail.cancel()
+            else:
+                mail.recipient_ids -= decided

@@ -7,11 +7,12 @@ from markupsafe import Markup
 
 from odoo import _, api, fields, models
 from odoo.exceptions import AccessError, UserError
+from odoo.tools import email_split
 
 from odoo.addons.mail.wizard.mail_compose_message import _reopen
 
 from ..models.mail_failure import words_of, words_of_reply
-from ..routing import decide, is_address, parse_mailbox
+from ..routing import decide, decide_reply_to, is_address, parse_mailbox
 
 #: what mail is usually about, first in the list
 USUAL_DOCUMENTS = (
@@ -52,6 +53,11 @@ class MailRouteExplain(models.TransientModel):
         string="Why It Failed",
         compute="_compute_sent_ids",
         help="The words of the server, and what helps",
+    )
+    sent_waiting = fields.Text(
+        string="Why It Waits",
+        compute="_compute_sent_ids",
+        help="Until when this mail waits, and why",
     )
     res_model = fields.Char(string="Document Model")
     res_id = fields.Many2oneReference(string="Document", model_field="res_model")
@@ -130,7 +136,24 @@ class MailRouteExplain(models.TransientModel):
         model, res_id = values.get("res_model"), values.get("res_id")
         if model in dict(self._selection_document()) and res_id:
             values["document"] = f"{model},{res_id}"
+        recipient = self._recipient_of(values.get("mail_id"), values.get("message_id"))
+        if recipient and "probe_recipient" in fields_list:
+            values["probe_recipient"] = recipient
         return values
+
+    @api.model
+    def _recipient_of(self, mail_id, message_id):
+        """Give the address that a mail, or a message, was sent to; of several the last one."""
+        domains = [
+            [(name, "=", number)]
+            for name, number in (("mail_id", mail_id), ("message_id", message_id))
+            if isinstance(number, int) and number
+        ]
+        for domain in domains:
+            sent = self.env["mail.sent"].search(domain, limit=1)
+            for address in email_split(sent.recipient or ""):
+                return address
+        return None
 
     @api.depends("mail_id", "message_id")
     def _compute_sent_ids(self):
@@ -141,6 +164,8 @@ class MailRouteExplain(models.TransientModel):
             # several recipients fail for one reason
             words = dict.fromkeys(filter(None, sent.mapped("failure_text")))
             wizard.sent_failure = "\n".join(words) or False
+            waits = dict.fromkeys(filter(None, sent.mapped("waiting_reason")))
+            wizard.sent_waiting = "\n".join(waits) or False
 
     @api.model
     def _sentence_of_lockstep(self, server):
@@ -187,7 +212,8 @@ class MailRouteExplain(models.TransientModel):
             wizard.header_from = route.header_from
             wizard.return_path = route.return_path
             wizard.reply_to = route.reply_to
-            sentences = [routing._sentence(reason) for reason in route.reasons]
+            reasons = wizard._with_rule_of_reply_to(route.reasons)
+            sentences = [routing._sentence(reason) for reason in reasons]
             if route.server:
                 sentences += wizard._sentence_of_lockstep(route.server)
             wizard.reasons = "\n".join(sentences)
@@ -205,6 +231,22 @@ class MailRouteExplain(models.TransientModel):
                 header_from=native.header_from,
                 reply_to=native.reply_to or native.from_address,
             )
+
+    def _with_rule_of_reply_to(self, reasons):
+        """Give reasons in which a kept Reply-To has the rule by which it would be given today.
+
+        It was decided when the message was written, and is only carried along since.
+        """
+        kept = self.mail_id or self.message_id
+        given = next((reason for reason in reasons if reason.rule == "reply_given"), None)
+        if not (kept and given):
+            return reasons
+        routing = self.env["mail.routing"]
+        ((_id, draft),) = routing._drafts(kept, anew=True)
+        address, rule = decide_reply_to(draft, routing._get_facts())
+        if address.lower() != given.values["address"].lower():
+            return reasons
+        return [rule if reason is given else reason for reason in reasons]
 
     def _decide(self):
         """Give the draft and its route, by the call that sending makes.
@@ -322,7 +364,11 @@ class MailRouteExplain(models.TransientModel):
         with self.env["mail.lane"]._alone_at(route.server.id):
             lines, trouble = self._ask_server(route, recipient)
         self.probe = "\n".join(filter(None, [*lines, *trouble[1:]]))
-        self.probe_words = "\n".join(filter(None, trouble))
+        self.probe_words = "\n".join(filter(None, trouble)) or _(
+            "The server would take the mail to %s; nothing was sent. What was said is under Ask the"
+            " Server.",
+            recipient,
+        )
         self.probe_state = "refused" if trouble else "accepted"
         # a dialog stays open only by opening another one: with the same record and page
         view = self.env.ref("mail_company_routing.mail_route_explain_view_form_asked")

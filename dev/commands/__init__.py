@@ -1,50 +1,31 @@
 # SPDX-License-Identifier: LGPL-3.0-only
 """What ``make`` runs, by the names of its targets. Plain Python, as ``bootstrap.py`` reads it."""
 
-from typing import NamedTuple
-
-
-class Target(NamedTuple):
-    """Where a target's function is, which takes arguments and returns an exit code.
-
-    :param folder: for modules that lie with the tests they run; elsewhere a package's name will do
-    :param untested: what is not run where something that it needs cannot be had, which is no
-        failure then; empty: it is one
-    """
-
-    module: str
-    function: str
-    folder: str = ""
-    untested: str = ""
-
-
+#: where a target's function is, which takes arguments and returns an exit code; some modules lie
+#: in a folder with the tests that they run
 TARGETS = {
-    "demo": Target("dev.commands.demo", "demo"),
-    "serve": Target("dev.commands.demo", "serve"),
-    "test": Target("dev.commands.test", "test"),
-    "test-truth": Target(
-        "dev.commands.test", "truth", untested="Explain and Test Connection beside the wire"
-    ),
-    "test-apps": Target(
-        "dev.commands.test", "apps", untested="the tests beside Odoo's apps and other addons"
-    ),
-    "test-chaos": Target(
-        "scenarios", "run", folder="tests/chaos", untested="the chaos, all of tests/chaos"
-    ),
-    "test-native": Target("native", "run", folder="tests/native", untested="Odoo's own mail tests"),
-    "test-mailserver": Target(
-        "dev.commands.test",
-        "mailserver",
-        untested="the tests on real mail servers, all of tests/mailserver",
-    ),
-    "test-browser": Target(
-        "dev.commands.test",
-        "browser",
-        untested="the journey in a browser, all of tests/browser",
-    ),
-    "lint": Target("dev.commands.lint", "lint"),
-    "bench": Target("dev.bench.compare", "bench"),
-    "bench-queue": Target("dev.bench.lanes", "bench_queue"),
-    "screenshots": Target("dev.commands.screenshots", "screenshots"),
-    "clean": Target("dev.commands.clean", "clean"),
+    "demo": "dev.commands.demo:demo",
+    "serve": "dev.commands.demo:serve",
+    "test": "dev.commands.test:test",
+    "test-truth": "dev.commands.test:truth",
+    "test-apps": "dev.commands.test:apps",
+    "test-chaos": "tests/chaos/scenarios:run",
+    "test-native": "tests/native/native:run",
+    "test-mailserver": "dev.commands.test:mailserver",
+    "test-browser": "dev.commands.test:browser",
+    "lint": "dev.commands.lint:lint",
+    "bench": "dev.bench.compare:bench",
+    "bench-queue": "dev.bench.lanes:bench_queue",
+    "screenshots": "dev.commands.screenshots:screenshots",
+    "clean": "dev.commands.clean:clean",
+}
+
+#: what is not run where something that it needs cannot be had, which is no failure of these
+UNTESTED = {
+    "test-truth": "Explain and Test Connection beside the wire",
+    "test-apps": "the tests beside Odoo's apps and other addons",
+    "test-chaos": "the chaos, all of tests/chaos",
+    "test-native": "Odoo's own mail tests",
+    "test-mailserver": "the tests on real mail servers, all of tests/mailserver",
+    "test-browser": "the journey in a browser, all of tests/browser",
 }

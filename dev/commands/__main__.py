@@ -7,21 +7,22 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from dev.commands import TARGETS
+from dev.commands import TARGETS, UNTESTED
 from dev.shared import ROOT, NotHere, ToolError, say
 
 
 def main(argv: Sequence[str]) -> int:
     """Run a target; return its exit code. What it needs and cannot have is said in a sentence."""
     name, *arguments = argv
-    target = TARGETS[name]
-    if target.folder:
-        sys.path.insert(0, str(ROOT / target.folder))
+    place, _colon, function = TARGETS[name].partition(":")
+    folder, slash, module = place.rpartition("/")
+    if slash:
+        sys.path.insert(0, str(ROOT / folder))
     try:
-        return getattr(importlib.import_module(target.module), target.function)(arguments)
+        return getattr(importlib.import_module(module), function)(arguments)
     except ToolError as error:
-        if target.untested and isinstance(error, NotHere):
-            say(f"NOT RUN: {target.untested}. {error}")
+        if name in UNTESTED and isinstance(error, NotHere):
+            say(f"NOT RUN: {UNTESTED[name]}. {error}")
             return 0
         say(str(error))
         return 1

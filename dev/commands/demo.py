@@ -7,11 +7,10 @@ import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from dev.commands.story import (
-    AUTHOR,
     CUSTOMER,
-    DOMAIN,
     LOGIN,
     PASSWORD,
     PlainOffice,
@@ -23,88 +22,59 @@ from dev.odoo import NoOdoo, OdooHomeError, database, find_odoo, odoo_config, wo
 from dev.odoo.web import serving
 from dev.provider import Provider
 from dev.shared import MODULES, say
+from dev.worker import OdooHere
 
 SALES_LOGIN = "lingsha"
 
 
-class OdooOffice:
+class OdooOffice(OdooHere):
     """A salesperson at work in a database: what she does is done through Odoo's own screens.
 
     Every step is a transaction of its own, as in the web client: native sends a quotation after
-    the commit.
+    the commit. ``ids`` are the records of :meth:`load`, by their names there.
     """
 
-    def __init__(self, registry, provider):
-        import odoo
+    def __init__(self, db: str, provider: Provider):
+        sys.path.insert(0, str(find_odoo()))
+        super().__init__(odoo_config(db, logfile=workdir() / "demo.log", log_level="warn"))
+        self.db = db
+        self.ids: dict[str, int] = {}
+        self.names = {
+            "smtp_host": provider.smtp_host,
+            "smtp_port": provider.smtp_port,
+            "imap_host": provider.imap_host,
+            "imap_port": provider.imap_port,
+            "login": LOGIN,
+            "password": PASSWORD,
+        }
+        self.load("demo.xml")
+        if not shutil.which("wkhtmltopdf"):
+            say("  (no wkhtmltopdf here: the quotation goes out without its PDF)")
+            with self.environment() as env:
+                templates = env["mail.template"].search([("model", "=", "sale.order")])
+                templates.write({"report_template": False})
 
-        self.registry = registry
-        self.odoo = odoo
-        with self.environment() as env:
-            self._furnish(env, provider)
+    def load(self, name: str) -> None:
+        """Make the records of an XML file beside this one."""
+        names = dict(self.names)
+        path = Path(__file__).with_name(name)
+        with self.environment() as env, path.open("rb") as file:
+            self.odoo.tools.convert_xml_import(env.cr, "demo", file, names, mode="init")
+            env.cr.execute("SELECT name, res_id FROM ir_model_data WHERE module = 'demo'")
+            self.ids |= dict(env.cr.fetchall())
 
     @contextmanager
     def environment(self, login=None):
         """Give an environment, committed at the end; ``login`` None: the administrator."""
-        with self.registry.cursor() as cr:
-            env = self.odoo.api.Environment(cr, self.odoo.SUPERUSER_ID, {})
-            user = (
-                env["res.users"].search([("login", "=", login)])
-                if login
-                else env.ref("base.user_admin")
-            )
+        with super().environment() as env:
+            users = env["res.users"]
+            user = users.search([("login", "=", login)]) if login else env.ref("base.user_admin")
             yield env(user=user.id, context=user.with_user(user).context_get())
-
-    def _furnish(self, env, provider):
-        env.ref("base.user_admin").write({"password": "admin"})
-        env.company.write({"name": "Qingdao Ohm", "email": f"info@{DOMAIN}"})
-        env["res.config.settings"].create(
-            {"external_email_server_default": True, "alias_domain": DOMAIN}
-        ).execute()
-        name, address = AUTHOR
-        env["res.users"].create(
-            {
-                "name": name,
-                "login": SALES_LOGIN,
-                "password": SALES_LOGIN,
-                "email": address,
-                "groups_id": [(4, env.ref("sales_team.group_sale_salesman").id)],
-            }
-        )
-        self.customer_id = env["res.partner"].create({"name": "Customer", "email": CUSTOMER}).id
-        self.product_id = env["product.product"].create({"name": "Resistor", "list_price": 5}).id
-        self.server_id = (
-            env["ir.mail_server"]
-            .create(
-                {
-                    "name": "Ohm SMTP",
-                    "smtp_host": provider.smtp_host,
-                    "smtp_port": provider.smtp_port,
-                    "smtp_user": LOGIN,
-                    "smtp_pass": PASSWORD,
-                    "from_filter": DOMAIN,
-                }
-            )
-            .id
-        )
-        incoming = env["fetchmail.server"].create(
-            {
-                "name": "Ohm IMAP",
-                "server_type": "imap",
-                "server": provider.imap_host,
-                "port": provider.imap_port,
-                "user": LOGIN,
-                "password": PASSWORD,
-            }
-        )
-        incoming.button_confirm_login()
-        if not shutil.which("wkhtmltopdf"):
-            say("  (no wkhtmltopdf here: the quotation goes out without its PDF)")
-            templates = env["mail.template"].search([("model", "=", "sale.order")])
-            templates.write({"report_template": False})
 
     def use_provider(self, provider):
         with self.environment() as env:
-            env["ir.mail_server"].browse(self.server_id).write({"smtp_port": provider.smtp_port})
+            server = env["ir.mail_server"].browse(self.ids["server"])
+            server.smtp_port = provider.smtp_port
 
     def set_up(self, *, restrict_username, catch_all):
         with self.environment() as env:
@@ -118,8 +88,8 @@ class OdooOffice:
         with self.environment(SALES_LOGIN) as env:
             order = env["sale.order"].create(
                 {
-                    "partner_id": self.customer_id,
-                    "order_line": [(0, 0, {"product_id": self.product_id})],
+                    "partner_id": self.ids["customer"],
+                    "order_line": [(0, 0, {"product_id": self.ids["product"]})],
                 }
             )
             name = order.name
@@ -139,26 +109,9 @@ class OdooOffice:
         with self.environment() as env:
             order = env["sale.order"].search([("name", "=", quotation)])
             answers = order.message_ids.filtered(lambda m: CUSTOMER in (m.email_from or ""))
-            if len(answers) != 1 or answers.author_id.id != self.customer_id:
+            if len(answers) != 1 or answers.author_id.id != self.ids["customer"]:
                 raise AssertionError(f"{len(answers)} answers on quotation {quotation}")
         return f"quotation {quotation}"
-
-
-@contextmanager
-def registry(name):
-    """Start Odoo on a database in this process, with its log in a file."""
-    sys.path.insert(0, str(find_odoo()))
-    import odoo
-
-    log = workdir() / "demo.log"
-    odoo.tools.config.parse_config(
-        ["-c", str(odoo_config(name, logfile=log)), "--log-level=warn", "--max-cron-threads=0"]
-    )
-    odoo.service.server.load_server_wide_modules()
-    try:
-        yield odoo.registry(name)
-    finally:
-        odoo.sql_db.close_all()
 
 
 def demo(_arguments: Sequence[str]) -> int:
@@ -182,8 +135,8 @@ def played() -> Iterator[tuple[str, Provider]]:
     """Play the story on Odoo; give its database and the provider."""
     say(f"Odoo 16.0: {find_odoo()}")
     with database(MODULES) as name, new_provider(imap=True) as provider:
-        with registry(name) as pool:
-            rows = tell(OdooOffice(pool, provider), provider)
+        with OdooOffice(name, provider) as office:
+            rows = tell(office, provider)
         say("")
         show(rows)
         say("")

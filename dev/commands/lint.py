@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-3.0-only
-"""Style and mistakes: ruff, pylint with Odoo's checks, OCA's checks; and the licence lines."""
+"""Style and mistakes: ruff, pylint with Odoo's checks, OCA's checks; and the licences of data."""
 
 from __future__ import annotations
 
@@ -11,14 +11,6 @@ from pathlib import Path
 
 from dev.odoo import addons_link
 from dev.shared import ADDON, ROOT, say
-
-LICENCE = "# SPDX-License-Identifier: LGPL-3.0-only"
-
-
-def without_licence(path: Path) -> bool:
-    """Tell whether a file has something in it, but not its licence in the first line."""
-    text = path.read_text(encoding="utf-8")
-    return bool(text) and text.partition("\n")[0] != LICENCE
 
 
 def data_without_licence(path: Path) -> bool:
@@ -58,10 +50,6 @@ def lint(arguments: Sequence[str]) -> int:
         ("OCA's checks", addons_link(), [oca, ADDON]),
     )
     failed = []
-    without = [path for path in files if without_licence(ROOT / path)]
-    if without:
-        say("\n".join(f"{path}: its first line is not {LICENCE}" for path in without))
-        failed.append("the licence lines")
     data = [path for path in files_of("*.json") if data_without_licence(ROOT / path)]
     if data:
         say("\n".join(f"{path}: no licence in {path}.license" for path in data))

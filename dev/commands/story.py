@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from email.utils import make_msgid
-from typing import Protocol
 
 from rich import box
 from rich.console import Console
@@ -46,36 +45,17 @@ class Row:
     landed: str = ""
 
 
-class Office(Protocol):
-    """Whoever sends the quotation and fetches the answer."""
-
-    def send_quotation(self) -> str:
-        """Write a new quotation and send it; give its name."""
-
-    def retry(self) -> None:
-        """Send what was refused once more."""
-
-    def set_up(self, *, restrict_username: bool, catch_all: bool) -> None:
-        """Set General Settings."""
-
-    def fetch(self, quotation: str) -> str:
-        """Fetch the mailbox; say where the answer to the quotation landed."""
-
-    def use_provider(self, provider: Provider) -> None:
-        """Send through this provider from now on."""
-
-
 def new_provider(rule: str = "tencent", **options: object) -> Provider:
     """Make the provider of the story, not started: Kevin, Lingsha and the customer."""
     accounts = dict.fromkeys((LOGIN, AUTHOR[1], CUSTOMER), PASSWORD)
     return Provider(accounts, rule, **options)
 
 
-def tell(office: Office, provider: Provider, progress: Callable[[str], None] = say) -> list[Row]:
+def tell(office: PlainOffice, provider: Provider) -> list[Row]:
     """Play the story.
 
+    :param office: whoever sends the quotation and fetches the answer
     :param provider: a started one, with IMAP
-    :param progress: told what happens now
     :return: the table's rows
     :raises AssertionError: when something does not happen as told
     """
@@ -84,7 +64,7 @@ def tell(office: Office, provider: Provider, progress: Callable[[str], None] = s
 
     def step(at: Provider, title: str, act: Callable[[], object]) -> object:
         title = f"{next(numbers)}  {title}"
-        progress(title)
+        say(title)
         accepted, refused = len(at.mails), len(at.refusals)
         result = act()
         for mail in at.mails[accepted:]:
@@ -101,12 +81,12 @@ def tell(office: Office, provider: Provider, progress: Callable[[str], None] = s
 
     office.set_up(restrict_username=True, catch_all=True)
     step(provider, "Restrict Username on, retried", office.retry)
-    _tell_answer(office, provider, quotation, rows, next(numbers), progress)
+    _tell_answer(office, provider, quotation, rows, next(numbers))
 
     provider.set_catch_all(DOMAIN, None)
     office.set_up(restrict_username=True, catch_all=False)
     quotation = step(provider, "Catch All off, one mailbox", office.send_quotation)
-    _tell_answer(office, provider, quotation, rows, next(numbers), progress)
+    _tell_answer(office, provider, quotation, rows, next(numbers))
 
     for rule, name in OTHER_PROVIDERS.items():
         with new_provider(rule) as other:
@@ -123,10 +103,10 @@ def tell(office: Office, provider: Provider, progress: Callable[[str], None] = s
     return rows
 
 
-def _tell_answer(office, provider, quotation, rows, number, progress) -> None:
+def _tell_answer(office, provider, quotation, rows, number) -> None:
     """The customer answers the last mail; Odoo fetches."""
     title = f"{number}  The customer answers, Odoo fetches"
-    progress(title)
+    say(title)
     answer_last(provider)
     row = _sent(title, provider.mails[-1])
     rows.append(replace(row, reply_to="", landed=office.fetch(quotation)))
@@ -168,9 +148,11 @@ class PlainOffice:
         self.number = 0
 
     def use_provider(self, provider):
+        """Send through this provider from now on."""
         self.provider = provider
 
     def set_up(self, *, restrict_username, catch_all):
+        """Set General Settings."""
         self.facts = Facts(
             settings=Settings(
                 catch_all=catch_all,
@@ -187,6 +169,7 @@ class PlainOffice:
         )
 
     def send_quotation(self):
+        """Write a new quotation and send it; give its name."""
         self.number += 1
         message = EmailMessage(policy=policy.SMTP)
         message["To"] = CUSTOMER
@@ -198,6 +181,7 @@ class PlainOffice:
         return f"mail {self.number}"
 
     def retry(self):
+        """Send what was refused once more."""
         message = self.waiting
         route = decide(Draft("{} <{}>".format(*AUTHOR), company_id=1), self.facts)
         for header in ("From", "Reply-To", "Return-Path"):
@@ -213,6 +197,7 @@ class PlainOffice:
                 return  # the provider's words stand in its own record
 
     def fetch(self, quotation):
+        """Fetch the mailbox; say where the answer to the quotation landed."""
         with imaplib.IMAP4(self.mailbox.imap_host, self.mailbox.imap_port) as imap:
             imap.login(LOGIN, PASSWORD)
             imap.select()

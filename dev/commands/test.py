@@ -53,22 +53,30 @@ APPS = (
     "website_sale",
 )
 
-# The tests that need Odoo run in so many processes, each on a database of its own: one more than
-# two cores, as tests also wait for sockets
-PROCESSES = 3 if (os.cpu_count() or 1) > 1 else 1
-# Odoo gives a browser ten seconds a step: these run when no other tests do
-ALONE = ("tests/test_tours.py",)
+# The tests that need Odoo run in so many processes, each on a database of its own: two more than
+# two cores, as tests also wait for sockets, and the tours for the browser
+PROCESSES = 4 if (os.cpu_count() or 1) > 1 else 1
 # Begun first are the files that take longest
 LONGEST = (
-    "test_uninstall",
-    "test_reading",
-    "test_truth",
-    "test_passwords",
-    "test_fetching",
-    "test_hostile",
-    "test_alias_random",
+    "test_tours",
     "test_faults",
     "test_adversary",
+    "test_mailbox_guess",
+    "test_fetching",
+    "test_uninstall",
+    "test_reading",
+    "test_incoming",
+    "test_passwords",
+    "test_mailbox_oauth",
+    "test_readme_example",
+    "test_truth",
+    "test_queue",
+    "test_facts",
+    "test_failed_mails",
+    "test_hostile",
+    "test_alias",
+    "test_alias_domain",
+    "test_alias_random",
 )
 
 
@@ -155,12 +163,7 @@ def _test_on_odoo(options: Sequence[str], paths: Sequence[str]) -> int:
     shared = options[:1] == ["-n"]
     say("Tests on Odoo" + (f", in {PROCESSES} processes" if shared else ""))
     with database(MODULES) as name:
-        config = odoo_config(name, http_enable=True)
-        if not shared:
-            return run_pytest(name, [*options, *paths], config)
-        together = [path for path in paths if path not in ALONE]
-        code = run_pytest(name, [*options, *together], config)
-        return max(code, run_pytest(name, ALONE, config))
+        return run_pytest(name, [*options, *paths], odoo_config(name, http_enable=True))
 
 
 def _longest_first(path: Path) -> tuple[int, str]:

@@ -8,10 +8,7 @@ from .run import (
     OdooError,
     addons_link,
     import_environment,
-    install,
-    odoo_command,
     odoo_config,
-    odoo_environment,
     run_odoo,
     workdir,
 )

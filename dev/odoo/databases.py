@@ -16,10 +16,10 @@ import secrets
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-from psycopg2 import errors, sql
+from psycopg2 import sql
 
 from dev.odoo.find import SERIES, find_odoo
 from dev.odoo.postgresql import (
@@ -34,9 +34,12 @@ from dev.odoo.postgresql import (
 from dev.odoo.run import data_dir, install
 from dev.shared import ADDON, REQUIREMENTS, cache_dir, locked, say
 
+# What an odoo.conf of ours says; part of a prepared database's name
+DEMO_DATA = False
+
 
 @contextmanager
-def database(modules: Sequence[str], demo: bool = False, addon: bool = True) -> Iterator[str]:
+def database(modules: Sequence[str], addon: bool = True) -> Iterator[str]:
     """Yield the name of a new database with ``modules``, and the addon if ``addon``.
 
     It is cloned from one that is prepared once for these modules and kept; the addon is
@@ -44,9 +47,9 @@ def database(modules: Sequence[str], demo: bool = False, addon: bool = True) -> 
     ``OdooError``.
     """
     find_odoo()
-    with postgres(), clone(_template(sorted(set(modules)), demo)) as name:
+    with postgres(), clone(_template(sorted(set(modules)))) as name:
         if addon:
-            run = install(name, ADDON, demo=demo)
+            run = install(name, ADDON)
             for complaint in run.complaints:
                 say(f"  {complaint}")
         yield name
@@ -86,7 +89,7 @@ def _files_of(name: str) -> Path:
     return folder / "filestore" / name
 
 
-def template_key(modules: Sequence[str], demo: bool = False) -> str:
+def template_key(modules: Sequence[str]) -> str:
     """Return a digest of all that decides how a database with ``modules`` looks, bar the addon.
 
     That is Odoo (its folder, release, commit, the age of its files), the packages it needs, the
@@ -95,7 +98,7 @@ def template_key(modules: Sequence[str], demo: bool = False) -> str:
     home = find_odoo()
     watched = (home / "odoo" / "release.py", home / "addons" / "mail" / "__manifest__.py")
     packages = REQUIREMENTS.read_text().partition("\n# Odoo 16.0")[2].partition("\n\n")[0]
-    parts = [str(home.resolve()), str(cache_dir()), packages, list(modules), demo]
+    parts = [str(home.resolve()), str(cache_dir()), packages, list(modules), DEMO_DATA]
     parts += [path.stat().st_mtime_ns for path in watched if path.exists()]
     parts += [_commit(home), current().get("PGHOST"), current().get("PGPORT")]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
@@ -111,9 +114,9 @@ def _commit(home: Path) -> str:
     return done.stdout.strip()
 
 
-def _template(modules: Sequence[str], demo: bool) -> str:
+def _template(modules: Sequence[str]) -> str:
     """Return the name of the prepared database with ``modules``, preparing it if need be."""
-    key = template_key(modules, demo)
+    key = template_key(modules)
     name = TEMPLATE_PREFIX + key
     waiting = "Another run is preparing the database; waiting for it ..."
     with locked(cache_dir() / f"template-{key}.lock", waiting):
@@ -122,7 +125,7 @@ def _template(modules: Sequence[str], demo: bool) -> str:
                 return name
             drop_database(name)
         # What it replaces: the same modules on an Odoo, or with requirements, of earlier
-        label = json.dumps([SERIES, str(cache_dir()), list(modules), demo])
+        label = json.dumps([SERIES, str(cache_dir()), list(modules), DEMO_DATA])
         for old in database_names(TEMPLATE_PREFIX):
             comment = "SELECT shobj_description(oid, 'pg_database') FROM pg_database"
             if execute(comment + " WHERE datname = %s", old) == [(label,)]:
@@ -131,15 +134,15 @@ def _template(modules: Sequence[str], demo: bool) -> str:
         partial = f"{RUN_PREFIX}{os.getpid()}_{key}"
         try:
             title = f"Preparing a database with {', '.join(modules)} (once, some minutes)"
-            install(partial, *modules, demo=demo, title=title)
+            install(partial, *modules, title=title)
             shutil.rmtree(_files_of(name), ignore_errors=True)
-            _files_of(partial).mkdir(parents=True, exist_ok=True)
-            shutil.copytree(_files_of(partial), _files_of(name))
+            for folder in (_files_of(partial), _files_of(name).parent):
+                folder.mkdir(parents=True, exist_ok=True)
+            shutil.move(_files_of(partial), _files_of(name))
             identifiers = {"new": sql.Identifier(name), "old": sql.Identifier(partial)}
             comment = sql.SQL("COMMENT ON DATABASE {old} IS {label}")
             execute(comment.format(label=sql.Literal(label), **identifiers))
-            with suppress(errors.DuplicateDatabase):
-                execute(sql.SQL("ALTER DATABASE {old} RENAME TO {new}").format(**identifiers))
+            execute(sql.SQL("ALTER DATABASE {old} RENAME TO {new}").format(**identifiers))
         finally:
             drop_database(partial)
             shutil.rmtree(_files_of(partial), ignore_errors=True)

@@ -12,15 +12,15 @@ import sys
 import tarfile
 import tempfile
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 
-from dev.shared import NotHere, Progress, ToolError, cache_dir, locked, time_limit
+from dev.shared import NotHere, Progress, ToolError, cache_dir, locked
 
 SERIES = "16.0"
-REPOSITORY = "https://github.com/odoo/odoo.git"
 TARBALL = f"https://codeload.github.com/odoo/odoo/tar.gz/refs/heads/{SERIES}"
-FIRST_BYTE_SECONDS = 30
-DOWNLOAD_SECONDS = 45 * 60
+# A server that says nothing for so long is not waited for
+ANSWER_SECONDS = 30
 
 
 class NoOdoo(NotHere):
@@ -56,34 +56,25 @@ def find_odoo() -> Path:
             found = f"Odoo {series}" if series else "no Odoo (there is no odoo/release.py)"
             raise OdooHomeError(f"ODOO_HOME={given}: {found} there; Odoo {SERIES} is needed.")
         return _with_launcher(home)
-    home = Path.home() / "odoo" / SERIES
-    if _series(home) == SERIES:
-        return _with_launcher(home)
-    tried = ["ODOO_HOME is not set", f"{home} is not there"]
     importable = os.environ.get("MCR_IMPORTABLE_ODOO")
-    if importable:
-        home = Path(importable).parent
-        series = _series(home)
-        if series == SERIES:
+    homes = [Path.home() / "odoo" / SERIES, *([Path(importable).parent] if importable else [])]
+    for home in homes:
+        if _series(home) == SERIES:
             return _with_launcher(home)
-        tried.append(f"the importable odoo is of series {series}")
-    else:
-        tried.append("the Python that runs make cannot import odoo")
     home = cache_dir() / f"odoo-{SERIES}"
-    if _series(home) == SERIES:
-        return home
-    waiting = "Another run is downloading Odoo; waiting for it ..."
-    with locked(cache_dir() / "odoo.lock", waiting):
+    with locked(cache_dir() / "odoo.lock", "Another run is downloading Odoo; waiting for it ..."):
         if _series(home) == SERIES:
             return home
-        failure = _download(home)
-        if not failure:
-            return home
-        tried.append(f"it could not be downloaded: {failure}")
-    raise NoOdoo(
-        f"No Odoo {SERIES}: {'; '.join(tried)}. Put Odoo {SERIES} into ~/odoo/{SERIES}, or set "
-        "ODOO_HOME to its folder."
-    )
+        try:
+            _download(home)
+        except (OSError, HTTPException, tarfile.TarError, EOFError) as error:
+            tried = ", ".join(map(str, homes))
+            raise NoOdoo(
+                f"No Odoo {SERIES}: ODOO_HOME is not set, there is none in {tried}, and it could"
+                f" not be downloaded: {TARBALL}: {error}. Put Odoo {SERIES} into ~/odoo/{SERIES},"
+                " or set ODOO_HOME to its folder."
+            ) from error
+    return home
 
 
 def _with_launcher(home: Path) -> Path:
@@ -111,78 +102,27 @@ def link(place: Path, target: Path) -> None:
     temporary.replace(place)
 
 
-def _download(home: Path) -> str | None:
-    """Fetch Odoo into ``home``; return why that failed, None when it has not."""
+def _download(home: Path) -> None:
+    """Fetch the branch's tarball by urllib, unpack it into ``home``. Raises what they raise."""
     partial = Path(tempfile.mkdtemp(prefix="odoo-partial-", dir=cache_dir()))
-    try:
-        source = partial / "odoo"
-        git = shutil.which("git")
-        failure = _clone(git, source) if git else _unpack(source)
-        if not failure and _series(source) != SERIES:
-            failure = "what came is not Odoo " + SERIES
-        if not failure:
-            shutil.rmtree(home, ignore_errors=True)
-            source.rename(home)
-        return failure
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _clone(git: str, target: Path) -> str | None:
-    """Clone the branch with git; return why that failed."""
-    env = {**os.environ, "GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "true", "LC_ALL": "C"}
-    patience = ["-c", "http.lowSpeedLimit=1000", "-c", f"http.lowSpeedTime={FIRST_BYTE_SECONDS}"]
-    # First a small question: a clone would show no difference between slow and unreachable
-    try:
-        asked = subprocess.run(
-            [git, *patience, "ls-remote", "--heads", REPOSITORY, SERIES],
-            capture_output=True,
-            text=True,
-            env=env,
-            timeout=FIRST_BYTE_SECONDS,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return f"no answer from {REPOSITORY} within {FIRST_BYTE_SECONDS} seconds"
-    if asked.returncode:
-        return (asked.stderr.strip().splitlines() or ["git failed"])[-1]
-    last = ""
-    with Progress(f"Downloading Odoo {SERIES} (once, about 1 GB)") as progress:
-        process = subprocess.Popen(
-            [git, *patience, "clone", "--depth=1", f"--branch={SERIES}", "--single-branch",
-             "--progress", REPOSITORY, str(target)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            env=env,
-        )  # fmt: skip
-        # Universal newlines make git's carriage returns lines
-        with time_limit(process, DOWNLOAD_SECONDS):
-            for line in process.stderr:
-                last = line.strip() or last
-                progress.update(last[:70])
-    return f"git clone failed: {last}" if process.returncode else None
-
-
-def _unpack(target: Path) -> str | None:
-    """Fetch and unpack the branch's tarball, where there is no git; return why that failed."""
+    source = partial / "odoo"
     try:
         with (
             Progress(f"Downloading Odoo {SERIES} (once)") as progress,
-            urllib.request.urlopen(TARBALL, timeout=FIRST_BYTE_SECONDS) as response,
+            urllib.request.urlopen(TARBALL, timeout=ANSWER_SECONDS) as response,
             tarfile.open(fileobj=response, mode="r|gz") as archive,
         ):
             for count, member in enumerate(archive):
                 member.name = member.name.partition("/")[2]
                 if member.name and ".." not in member.name.split("/"):
-                    archive.extract(member, target, set_attrs=False)
+                    archive.extract(member, source, set_attrs=False)
                 progress.update(f"{count} files")
-    except (OSError, tarfile.TarError, EOFError) as error:
-        return f"{TARBALL}: {error}"
-    return None
+        if _series(source) != SERIES:
+            raise OSError(f"what came is not Odoo {SERIES}")
+        shutil.rmtree(home, ignore_errors=True)
+        source.rename(home)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def fetch_addons(target: Path, *requirements: str) -> Path:

@@ -48,7 +48,6 @@ SETTINGS = {
     "max_wal_senders": "0",
     "max_connections": "200",
     "jit": "off",
-    "listen_addresses": "",
     "unix_socket_permissions": "0700",
 }
 
@@ -69,20 +68,22 @@ def postgres() -> Iterator[dict[str, str]]:
 
     May be nested and used from several threads: all get the same server. Raises ``NoPostgres``.
     """
-    global _users, _current
+    global _users
     with _lock:
         if not _users:
             _exit_on_signals()
             given = any(os.environ.get(name) for name in PG_VARIABLES)
-            _current = _stack.enter_context(_given_server() if given else _embedded_server())
+            with ExitStack() as starting:
+                starting.callback(_current.clear)
+                starting.enter_context(_given_server() if given else _embedded_server())
+                _stack.enter_context(starting.pop_all())
         _users += 1
     try:
-        yield dict(_current)
+        yield current()
     finally:
         with _lock:
             _users -= 1
             if not _users:
-                _current = {}
                 _stack.close()
 
 
@@ -95,7 +96,17 @@ def current() -> dict[str, str]:
 
 def connect(database: str = "postgres") -> psycopg2.extensions.connection:
     """Return a connection in autocommit mode to ``database`` of the server in use."""
-    return _connect(current(), database)
+    server = current()
+    connection = psycopg2.connect(
+        dbname=database,
+        host=server.get("PGHOST"),
+        port=server.get("PGPORT"),
+        user=server.get("PGUSER"),
+        password=server.get("PGPASSWORD"),
+        connect_timeout=10,
+    )
+    connection.autocommit = True
+    return connection
 
 
 def execute(query: str | sql.Composable, *parameters: object, database: str = "postgres") -> list:
@@ -145,14 +156,6 @@ def remove_server() -> None:
         shutil.rmtree(server.home, ignore_errors=True)
 
 
-def _connect(variables: dict[str, str], database: str) -> psycopg2.extensions.connection:
-    names = {"PGHOST": "host", "PGPORT": "port", "PGUSER": "user", "PGPASSWORD": "password"}
-    arguments = {names[key]: value for key, value in variables.items() if key in names}
-    connection = psycopg2.connect(dbname=database, connect_timeout=10, **arguments)
-    connection.autocommit = True
-    return connection
-
-
 def _exit_on_signals() -> None:
     """Let SIGTERM and SIGHUP end the run as Ctrl-C does: with everything tidied up."""
     if threading.current_thread() is threading.main_thread():
@@ -162,17 +165,15 @@ def _exit_on_signals() -> None:
 
 
 @contextmanager
-def _given_server() -> Iterator[dict[str, str]]:
-    """Yield the variables of the server that the environment names, once it has answered."""
+def _given_server() -> Iterator[None]:
+    """Use the server that the environment names, once it has answered."""
+    _current.update({name: os.environ[name] for name in PG_VARIABLES if os.environ.get(name)})
     try:
-        variables = {name: os.environ[name] for name in PG_VARIABLES if os.environ.get(name)}
-        with closing(_connect(variables, "postgres")) as connection, connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT rolname, rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"
-            )
-            user, may_create = cursor.fetchone()
-            variables["PGUSER"] = user
-            variables.setdefault("PGPORT", str(connection.info.port))
+        with closing(connect()) as connection:
+            _current.setdefault("PGPORT", str(connection.info.port))
+        ((user, may_create),) = execute(
+            "SELECT rolname, rolcreatedb OR rolsuper FROM pg_roles WHERE rolname = current_user"
+        )
     except psycopg2.Error as error:
         raise NoPostgres(
             f"The PostgreSQL server named by PG* does not answer: {str(error).strip()}. "
@@ -184,38 +185,29 @@ def _given_server() -> Iterator[dict[str, str]]:
             f"PGUSER cannot be used, {reason} {user}. CREATE ROLE odoo LOGIN CREATEDB and set "
             "PGUSER=odoo, or unset PGHOST, PGPORT and PGUSER to use an embedded server."
         )
-    yield variables
+    _current["PGUSER"] = user
+    yield
 
 
 @contextmanager
-def _embedded_server() -> Iterator[dict[str, str]]:
-    """Yield the variables of the embedded server, started if this run is the first to want it."""
+def _embedded_server() -> Iterator[None]:
+    """Use the embedded server, started if this run is the first to want it."""
     server = _Embedded()
     with server.start_lock():
         first = server.alone()
-        variables = server.start()
+        server.start()
         users = server.join()
     try:
         if first:
             # Whoever made these was killed before it could drop them
-            with closing(_connect(variables, "postgres")) as connection:
-                _drop_leftovers(connection)
-        yield variables
+            for name in database_names(RUN_PREFIX):
+                drop_database(name)
+        yield
     finally:
         with server.start_lock():
             os.close(users)
             if server.alone():
                 server.stop()
-
-
-def _drop_leftovers(connection: psycopg2.extensions.connection) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT datname FROM pg_database WHERE starts_with(datname, %s)", [RUN_PREFIX]
-        )
-        for (name,) in cursor.fetchall():
-            query = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)")
-            cursor.execute(query.format(sql.Identifier(name)))
 
 
 class _Embedded:
@@ -237,8 +229,6 @@ class _Embedded:
             self.home = self.home / f"{ADDON}-{digest}"
         self.data = self.home / "data"
         self.log = self.home / "log"
-        # Says under which boot of the machine the server was last running
-        self.boot = self.home / "boot"
 
     def start_lock(self) -> AbstractContextManager[None]:
         """Return the lock to hold while starting, joining or leaving."""
@@ -264,37 +254,30 @@ class _Embedded:
         fcntl.flock(descriptor, fcntl.LOCK_SH)
         return descriptor
 
-    def start(self) -> dict[str, str]:
-        """Return the variables of the server, which runs and answers afterwards.
-
-        Raises ``NoPostgres``.
-        """
-        variables = self._running()
-        if variables:
-            return variables
-        boot = _boot_id()
-        if self.boot.exists() and self.boot.read_text() != boot:
-            say("The machine went down while PostgreSQL ran; making its data afresh")
-            self._discard()
+    def start(self) -> None:
+        """Let the server run and answer, and be the one in use. Raises ``NoPostgres``."""
+        if self._answers():
+            return
+        if (self.data / "postmaster.pid").exists():
+            # As after a power cut: with these settings there is no saying what the data are worth
+            say("PostgreSQL was not stopped but broken off; making its data afresh")
+            shutil.rmtree(self.data, ignore_errors=True)
         for attempt in (1, 2):
+            why = "It does not answer."
             try:
                 if not (self.data / "PG_VERSION").exists():
                     self._initialize()
-                self.boot.write_text(boot)
                 self._control("-l", str(self.log), "-t", "120", "-o", self._options(), "start")
-                variables = self._running()
+                if self._answers():
+                    return
             except subprocess.CalledProcessError as error:
-                if attempt == 2:
-                    raise NoPostgres(
-                        f"The embedded PostgreSQL does not start: {error.output.strip()}\n"
-                        f"{self._log_tail()}"
-                    ) from error
-            if variables:
-                return variables
+                why = error.output.strip()
             if attempt == 1:
                 say("PostgreSQL does not come up with its old data; making them afresh")
-                self._discard()
-        raise NoPostgres(f"The embedded PostgreSQL does not answer.\n{self._log_tail()}")
+                shutil.rmtree(self.data, ignore_errors=True)
+        with suppress(OSError):
+            why += "\n" + "".join(self.log.open(errors="replace").readlines()[-15:])
+        raise NoPostgres(f"The embedded PostgreSQL does not start. {why}")
 
     def stop(self) -> None:
         """Stop the server if it runs."""
@@ -304,33 +287,24 @@ class _Embedded:
                 self._control("-m", "fast", "-t", "60", "stop")
             if socket != self.data:
                 shutil.rmtree(socket, ignore_errors=True)
-        self.boot.unlink(missing_ok=True)
 
-    def _running(self) -> dict[str, str] | None:
-        """Return the variables of the running server, None if it does not answer.
-
-        A server in recovery is given a minute.
-        """
+    def _answers(self) -> bool:
+        """Tell whether the server runs and answers; in recovery it is given a minute."""
         deadline = time.monotonic() + 60
         while True:
             try:
                 socket = (self.data / "postmaster.pid").read_text().splitlines()[4]
-                variables = {"PGHOST": socket, "PGPORT": "5432", "PGUSER": "odoo"}
-                _connect(variables, "postgres").close()
-                return variables
+                _current.update(PGHOST=socket, PGPORT="5432", PGUSER="odoo")
+                connect().close()
+                return True
             except (OSError, IndexError, psycopg2.OperationalError):
-                if not self._alive() or time.monotonic() > deadline:
-                    return None
+                if not (self.data / "postmaster.pid").exists() or time.monotonic() > deadline:
+                    return False
+                try:
+                    self._control("status")
+                except subprocess.CalledProcessError:
+                    return False
                 time.sleep(0.1)
-
-    def _alive(self) -> bool:
-        if not (self.data / "postmaster.pid").exists():
-            return False
-        try:
-            self._control("status")
-        except subprocess.CalledProcessError:
-            return False
-        return True
 
     def _initialize(self) -> None:
         # A folder without PG_VERSION is one that initdb was not allowed to finish
@@ -353,12 +327,8 @@ class _Embedded:
             # A socket's path has 107 characters at most
             socket = Path(tempfile.mkdtemp(prefix="mcr-pg-", dir="/tmp"))
         options = [f"-k {socket}"]
-        options += [f"-c {name}={value}" for name, value in SETTINGS.items() if value]
+        options += [f"-c {name}={value}" for name, value in SETTINGS.items()]
         return " ".join([*options, "-h ''"])
-
-    def _discard(self) -> None:
-        shutil.rmtree(self.data, ignore_errors=True)
-        self.boot.unlink(missing_ok=True)
 
     def _control(self, *arguments: str) -> None:
         self._run("pg_ctl", "-w", "-D", str(self.data), *arguments)
@@ -402,16 +372,3 @@ class _Embedded:
                 path.chmod(0o755 if executable else 0o644)
             partial.rename(copy)
         return copy / package.name / source.name / "bin"
-
-    def _log_tail(self) -> str:
-        with suppress(OSError):
-            return "".join(self.log.open(errors="replace").readlines()[-15:])
-        return ""
-
-
-def _boot_id() -> str:
-    """Return what changes with every boot of the machine, an empty text if unknown."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""

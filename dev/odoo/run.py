@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from dev.odoo.find import find_odoo, link
 from dev.odoo.postgresql import current, execute
-from dev.shared import ADDON, ROOT, Progress, ToolError, cache_dir, time_limit
+from dev.shared import ADDON, ROOT, Progress, ToolError, cache_dir, follow
 
 LOADING = re.compile(r"Loading module (\S+) \((\d+)/(\d+)\)")
 COMPLAINT = re.compile(r"^\S+ \S+ \d+ (WARNING|ERROR|CRITICAL) ")
@@ -56,7 +56,7 @@ def odoo_config(
     db: str | None,
     *,
     addon: bool = True,
-    demo: bool = False,
+    more: Sequence[Path] = (),
     http_port: int | None = None,
     logfile: Path | None = None,
     **options: object,
@@ -64,7 +64,7 @@ def odoo_config(
     """Write an odoo.conf for the database ``db`` on the server in use and return its path.
 
     :param addon: whether the addon can be found
-    :param demo: whether modules installed with this configuration get their demo data
+    :param more: more folders with addons
     :param http_port: where to listen on 127.0.0.1; None: nowhere
     :param logfile: None: the log goes to stderr
     :param options: further options of odoo.conf, such as ``workers=2``
@@ -73,7 +73,7 @@ def odoo_config(
     """
     home = find_odoo()
     server = current()
-    folders = [addons_link()] if addon else []
+    folders = [*([addons_link()] if addon else []), *more]
     folders += [path for path in (home / "addons", home / "odoo" / "addons") if path.is_dir()]
     values = {
         "addons_path": ",".join(map(str, folders)),
@@ -91,7 +91,7 @@ def odoo_config(
         "logfile": logfile or False,
         "max_cron_threads": 0,
         "workers": 0,
-        "without_demo": False if demo else "all",
+        "without_demo": "all",
         "limit_time_real": 3600,
         **options,
     }
@@ -143,54 +143,50 @@ def run_odoo(
     :raises OdooError: with the end of the log, when Odoo's exit code is not 0
     """
     complaints = []
+
+    def told(line: str) -> None:
+        if COMPLAINT.match(line) and " py.warnings: " not in line:
+            complaints.append(line)
+        loading = LOADING.search(line)
+        if progress and loading:
+            progress.update(f"{loading[2]}/{loading[3]} {loading[1]}")
+
     text = {"mode": "w+", "encoding": "utf-8", "errors": "replace"}
     with (
         tempfile.TemporaryFile(**text) as script,
         tempfile.TemporaryFile(**text) as output,
-        tempfile.TemporaryFile(**text) as log,
         Progress(title) if title else nullcontext() as progress,
     ):
         script.write(stdin)
         script.seek(0)
-        process = subprocess.Popen(
+        code, lines = follow(
             odoo_command(*args, "-c", str(config)),
+            told,
             stdin=script,
             stdout=output,
             stderr=subprocess.PIPE,
-            encoding="utf-8",
-            errors="replace",
             env=odoo_environment(),
             cwd=workdir(),
         )
-        with time_limit(process, None):
-            for line in process.stderr:
-                log.write(line)
-                if COMPLAINT.match(line) and " py.warnings: " not in line:
-                    complaints.append(line.strip())
-                loading = LOADING.search(line)
-                if progress and loading:
-                    progress.update(f"{loading[2]}/{loading[3]} {loading[1]}")
-        if process.returncode:
-            log.seek(0)
-            lines = log.readlines()
+        if code:
             kept = cache_dir() / "odoo-failure.log"
             kept.write_text("".join(lines), encoding="utf-8")
             raise OdooError(
-                "".join(lines[-60:]) + f"odoo-bin {' '.join(args)} ended with exit code"
-                f" {process.returncode}; the end of its log is above, all of it in {kept}"
+                "".join(lines[-60:]) + f"odoo-bin {' '.join(args)} ended with exit code {code};"
+                f" the end of its log is above, all of it in {kept}"
             )
         output.seek(0)
         return OdooRun(output.read(), complaints)
 
 
-def install(db: str, *modules: str, demo: bool = False, title: str | None = None) -> OdooRun:
+def install(db: str, *modules: str, title: str | None = None) -> OdooRun:
     """Install ``modules`` in the database ``db``, made if it does not exist.
 
     Raises ``OdooError``, also when Odoo left one of them uninstalled without failing.
     """
     run = run_odoo(
         ["-i", ",".join(modules), "--stop-after-init"],
-        config=odoo_config(db, demo=demo, addon=ADDON in modules),
+        config=odoo_config(db, addon=ADDON in modules),
         title=title or f"Installing {', '.join(modules)}",
     )
     rows = execute("SELECT name FROM ir_module_module WHERE state = 'installed'", database=db)

@@ -42,7 +42,7 @@ def serving(name: str, **options: object) -> Iterator[Served]:
     """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    log = workdir() / "serve.log"
+    log = workdir() / f"serve-{port}.log"
     config = odoo_config(name, http_port=port, logfile=log, **options)
     server = subprocess.Popen(
         odoo_command("-c", str(config)), env=odoo_environment(), stderr=subprocess.DEVNULL

@@ -18,10 +18,8 @@ from xml.etree import ElementTree
 from dev.commands.test import run_pytest
 from dev.odoo import (
     OdooError,
-    addons_link,
     database,
     fetch_addons,
-    find_odoo,
     odoo_config,
     run_odoo,
     workdir,
@@ -118,16 +116,13 @@ def read_checks() -> list[Check]:
 
 def run_beside(name: str, folder: Path, options: Sequence[str]) -> dict[tuple[str, str], bool]:
     """Run the checks in a database with the addon ``name``; return test -> whether it passed."""
-    home = find_odoo()
-    places = (addons_link(), folder, home / "addons", home / "odoo" / "addons")
-    addons_path = ",".join(str(place) for place in places if place.is_dir())
     label = name or "no other addon"
     with database(["mail"], addon=False) as base:
         modules = ",".join(filter(None, (name, ADDON)))
-        config = odoo_config(base, addons_path=addons_path)
+        config = odoo_config(base, more=[folder])
         run_odoo(["-i", modules, "--stop-after-init"], config=config, title=f"Beside {label}")
         report = workdir() / f"beside-{name}.xml"
-        config = odoo_config(base, addons_path=addons_path, http_enable=True)
+        config = odoo_config(base, more=[folder], http_enable=True)
         kept = cache_dir() / f"beside-{name or 'alone'}.log"
         with kept.open("w") as log:
             run_pytest(base, [*options, f"--junitxml={report}", BESIDE], config, log)

@@ -20,14 +20,12 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
-from dev.odoo import database, find_odoo, odoo_config, workdir
+from dev.odoo import database, find_odoo
 from dev.provider import Provider
 from dev.shared import MODULES, say
-from dev.worker import Worker, WorkerError
+from dev.worker import OdooWorker, WorkerError
 
-WORKER = Path(__file__).with_name("worker.py")
 COLUMNS = ("lost", "twice", "neighbours", "unnamed")
 
 PHASES = ("connect", "ehlo", "auth", "mail", "rcpt", "data", "end_of_data")
@@ -48,10 +46,9 @@ DISTURBANCES = (
 )
 
 
-def office(db: str, addon: bool) -> Worker:
+def office(db: str, addon: bool) -> OdooWorker:
     """Start an Odoo process, which may not be ready when this returns."""
-    log = workdir() / "chaos.log"
-    return Worker(WORKER, odoo_config(db, addon=addon, logfile=log), log=log)
+    return OdooWorker("worker", db, addon=addon)
 
 
 class Site:
@@ -63,7 +60,7 @@ class Site:
         self.worker = self.new_worker()
         self.providers: dict[str, Provider] = {}
 
-    def new_worker(self) -> Worker:
+    def new_worker(self) -> OdooWorker:
         """Start one more Odoo process; it is ready when it returns."""
         worker = office(self.db, self.addon)
         self.stack.callback(worker.kill)

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: LGPL-3.0-only
-"""One real Odoo process for ``make test-chaos``: ``worker.py <odoo.conf>``.
+"""One real Odoo process for ``make test-chaos`` (see :mod:`dev.worker`).
 
-Started by ``scenarios.py``, see :mod:`dev.worker`; the calls are the methods of ``Office``. It
-commits, as Odoo does; and it can be killed.
+It commits, as Odoo does; and it can be killed.
 """
 
 # pylint: disable=print-used
@@ -11,10 +10,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from functools import partial
 from typing import Any
 from unittest.mock import patch
@@ -23,7 +20,7 @@ from markupsafe import Markup
 
 import odoo
 
-from dev.worker import answer_calls
+from dev.worker import OdooHere
 
 PASSWORD = "secret"
 COMPANIES = ("a", "b")
@@ -33,24 +30,13 @@ _SERIALIZATION_FAILURE = """
 """
 
 
-class Office:
+class Office(OdooHere):
     """Two companies, each with a server of its own; ``addon`` is whether the addon is there."""
 
     def __init__(self, conf: str) -> None:
-        odoo.tools.config.parse_config(["-c", conf])
-        odoo.service.server.load_server_wide_modules()
+        super().__init__(conf)
         odoo.addons.base.models.ir_mail_server.SMTP_TIMEOUT = 5
-        self.registry = odoo.registry(odoo.tools.config["db_name"])
         self.addon = "mail.routing" in self.registry
-
-    @contextmanager
-    def environment(self) -> Iterator[odoo.api.Environment]:
-        """Give an environment as a scheduled action has it, committed at the end."""
-        self.registry.check_signaling()
-        with self.registry.cursor() as cr:
-            yield odoo.api.Environment(cr, odoo.SUPERUSER_ID, {})
-            cr.commit()  # pylint: disable=invalid-commit
-        self.registry.signal_changes()
 
     def furnish(self, ports: dict[str, int], tls: str = "none", policy: str = "any") -> None:
         """Make both companies and their servers, or give those other ports and another policy."""
@@ -423,7 +409,3 @@ class Office:
             ).execute()
         else:
             raise ValueError(what)
-
-
-if __name__ == "__main__":
-    answer_calls(partial(Office, sys.argv[1]))

@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import socket
-import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +27,7 @@ from dev.odoo import (
     template_key,
     workdir,
 )
-from dev.shared import Progress, cache_dir, say, time_limit
+from dev.shared import Progress, cache_dir, follow, say
 
 RUNNER = Path(__file__).with_name("runner.py")
 MODULES = ("mail", "test_mail")
@@ -158,23 +157,20 @@ def _run_native(
     config = odoo_config(
         name, addon=addon, http_port=port, logfile=log, screenshots=workdir() / "screenshots"
     )
-    process = subprocess.Popen(
-        [sys.executable, str(RUNNER), str(config), tags, str(result),
-         *sorted((*modules, "base"))],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
+    label = "with the addon: " if addon else "without the addon: "
+    code, _lines = follow(
+        [sys.executable, str(RUNNER), str(config), tags, str(result), *sorted((*modules, "base"))],
+        lambda line: progress.update(label + line),
+        SECONDS,
+        stderr=None,
         cwd=workdir(),
         env=import_environment(),
-    )  # fmt: skip
-    with time_limit(process, SECONDS):
-        for line in process.stdout:
-            progress.update(("with" if addon else "without") + " the addon: " + line.strip())
+    )
     kept = cache_dir() / f"native-{'with' if addon else 'without'}-addon.log"
     if log.exists():
         shutil.copyfile(log, kept)
-    if process.returncode or not result.exists():
-        raise OdooError(f"Odoo's tests broke off with exit code {process.returncode}: see {kept}")
+    if code or not result.exists():
+        raise OdooError(f"Odoo's tests broke off with exit code {code}: see {kept}")
     return {**json.loads(result.read_text()), "log": str(kept)}
 
 

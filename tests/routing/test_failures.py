@@ -3,7 +3,16 @@
 
 import pytest
 
-from routing.failures import FAILURES, HEADLINE, in_language, retell, without_headline
+from routing.failures import (
+    FAILURES,
+    HEADLINE,
+    MOST_LETTERS,
+    _pattern,
+    in_language,
+    is_of_network,
+    retell,
+    without_headline,
+)
 
 # as a translator writes: values in another order, with words before and behind
 CHINESE = {
@@ -38,6 +47,21 @@ def test_several_sentences_in_one_failure():
     assert retell(english, ENGLISH, OTHER) == chinese
 
 
+def test_blanks_around_a_sentence_are_no_part_of_it():
+    kept = f"\x0b  {FAILURES['correct_addresses']}\x0b"
+    assert retell(kept, ENGLISH, OTHER) == CHINESE[FAILURES["correct_addresses"]]
+
+
+def test_a_server_cannot_make_reading_take_long():
+    """Two repetitions side by side try every way to share a text: 64 KB of blanks took a minute."""
+    for sentence in (*ENGLISH, *CHINESE.values()):
+        assert "*" not in _pattern(sentence).pattern.replace(r"\*", "")
+    for length, is_told in ((MOST_LETTERS, True), (MOST_LETTERS + 1, False)):
+        start = "x was refused: "
+        line = start + "y" * (length - len(start))
+        assert (retell(line, ENGLISH, OTHER) != line) is is_told
+
+
 def test_what_has_no_translation_stays():
     for text in ("Division by zero", FAILURES["killed"] % VALUES, ""):
         assert retell(text, ENGLISH, OTHER) == text
@@ -46,6 +70,16 @@ def test_what_has_no_translation_stays():
 def test_a_translation_with_other_line_breaks_is_left_out():
     text = FAILURES["hung_up"] % VALUES
     assert retell(text, ENGLISH, OTHER) == text
+
+
+def test_what_the_network_said_and_no_more():
+    known = [ENGLISH, OTHER]
+    assert is_of_network("111\nConnection refused", known)
+    assert is_of_network("timed out", known)
+    assert not is_of_network("Division by zero", known)
+    for kept in known:
+        told = kept[FAILURES["given_up"]] % {**VALUES, "error": "Connection refused"}
+        assert not is_of_network(told, known), "it says what helps"
 
 
 def test_the_headline_goes_where_more_is_said():
