@@ -3,7 +3,7 @@
     "name": "Mail Company Routing",
     "summary": "Send through providers that accept only their own login, route mail by company,"
     " and see why every mail went where it went",
-    "version": "16.0.3.1.0",
+    "version": "16.0.3.2.0",
     "category": "Productivity/Discuss",
     "license": "LGPL-3",
     "author": "The contributors of Mail Company Routing",

@@ -120,16 +120,6 @@ def ensure_environment(python: str, bench: bool) -> Path:
     return venv / "bin" / "python"
 
 
-def clean_environments() -> int:
-    """Remove the virtual environments; return the exit code 0."""
-    for path in cache_dir().glob("venv-*"):
-        if path.is_dir():
-            shutil.rmtree(str(path))
-        else:
-            path.unlink()
-    return 0
-
-
 def main(argv: list[str]) -> int:
     """Run the target named by ``argv[0]`` with the arguments behind it."""
     if not argv or argv[0] not in TARGETS:
@@ -137,7 +127,9 @@ def main(argv: list[str]) -> int:
         return 2
     target, *arguments = argv
     if target == "clean" and not any(cache_dir().glob("venv-*/stamp")):
-        return clean_environments()
+        for path in cache_dir().glob("venv-*"):
+            shutil.rmtree(str(path), ignore_errors=True)
+        return 0
     python = find_python()
     executable = ensure_environment(python, bench=target.startswith("bench"))
     command = [str(executable), "-m", "dev.commands", target, *arguments]
@@ -148,9 +140,6 @@ def main(argv: list[str]) -> int:
     odoo = importable_odoo()
     if odoo:
         env["MCR_IMPORTABLE_ODOO"] = odoo
-    if target == "clean":
-        code = subprocess.call(command, env=env)
-        return code or clean_environments()
     if env.pop("PYTHONDONTWRITEBYTECODE", ""):
         # Odoo is started many times, and takes longer to compile than to load
         env["PYTHONPYCACHEPREFIX"] = str(cache_dir() / "bytecode")

@@ -355,20 +355,21 @@ class Turn:
             self._hang_up.detach()  # before the connection is somebody else's
 
     def _give_back(self):
-        if self.has_written:
-            self._settle_in_flight()
-        self._execute("SELECT pg_advisory_unlock(%s, %s)", [_SESSION_AT, self.server_id])
-
-    def _settle_in_flight(self):
-        """Forget the mails whose fate is known: those that do not wait any more."""
+        """Give the lock back; forget the mails whose fate is known, which do not wait any more."""
+        unlock, lock = "SELECT pg_advisory_unlock(%s, %s)", [_SESSION_AT, self.server_id]
+        if not self.has_written:
+            self._execute(unlock, lock)
+            return
         if not self.is_own:
             self.lanes.env["mail.mail"].flush_model(["state"])
+        # in one go: whoever has the next turn waits for the row until this is committed
         self._execute(
-            """
+            f"""
             UPDATE mail_lane SET in_flight = (
                 SELECT array_agg(id) FROM mail_mail
                  WHERE id = ANY(%s) AND state = 'outgoing'
-            ), pace = %s WHERE server_id = %s
+            ), pace = %s WHERE server_id = %s;
+            {unlock}
             """,
             [
                 [
@@ -377,6 +378,7 @@ class Turn:
                 ],
                 self.given if self.is_over() else None,
                 self.server_id,
+                *lock,
             ],
         )
         self.handed_over = []

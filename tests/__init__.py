@@ -19,6 +19,7 @@ from . import (
     test_first_steps,
     test_hostile,
     test_incoming,
+    test_lane,
     test_mailbox_authentication,
     test_mailbox_certificates,
     test_mailbox_guess,

@@ -57,7 +57,7 @@ class Side:
 class Run:
     """One queue that was worked off: what Odoo says it took, and what the provider saw.
 
-    The first six are of ``worker.Office.send``, ``logins`` and ``strays`` of the far end.
+    The first five are of ``worker.Office.send``, ``logins`` and ``strays`` of the far end.
     """
 
     mails: int
@@ -65,7 +65,6 @@ class Run:
     cpu: float
     queries: int
     peak: int
-    before: int
     logins: int = 0
     strays: int = 0
 

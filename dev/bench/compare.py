@@ -30,7 +30,6 @@ PEERS = {
     "mail_multicompany": "odoo-addon-mail-multicompany==16.0.*",
     "mail_outbound_static": "odoo-addon-mail-outbound-static==16.0.*",
 }
-RESTRICTED = " restricted"
 AGAIN = "native again"
 #: how far the second native may be from the first
 MAX_CONTROL = 0.02
@@ -78,15 +77,14 @@ class Bench(base.Bench):
         with ExitStack() as stack:
             yield {name: stack.enter_context(side.office()) for name, side in self.sides.items()}
 
-    def furnish(
-        self, offices: Iterable[Office], mails: Mapping[str, Any], **plan: object
-    ) -> dict[str, float]:
-        """Furnish several databases at once; return by side what writing a mail took."""
+    def furnish(self, offices: Iterable[Office], mails: Mapping[str, Any], **plan: object) -> None:
+        """Furnish several databases at once."""
         offices = list(offices)
         for office in offices:
             office.ask("furnish", ports=[self.port], **plan)
             office.ask("write_mails", **mails)
-        return {office.side.name: office.answer() for office in offices}
+        for office in offices:
+            office.answer()
 
     def interleaved(
         self, offices: Mapping[str, Office], rounds: int, count: int, progress: Progress
@@ -127,18 +125,11 @@ class Bench(base.Bench):
 
     @functools.cached_property
     def offices(self) -> dict[str, Office]:
-        """One server, 300 senders: an Odoo for each side, and the sides that can restrict."""
+        """One server, 300 senders: an Odoo for each side."""
         count = 100 if self.quick else 300
         offices = self.stack.enter_context(self.all_offices())
-        restricted = {
-            name + RESTRICTED: self.stack.enter_context(self.sides[name].office())
-            for name in (ADDON_SIDE, "mail_outbound_static")
-            if name in self.sides
-        }
-        mails = {"count": count, "senders": count}
-        self.furnish(offices.values(), mails)
-        self.furnish(restricted.values(), mails, restricted=True)
-        return {**offices, **restricted}
+        self.furnish(offices.values(), {"count": count, "senders": count})
+        return offices
 
     def tell_sending(
         self, what: str, runs: Mapping[str, Run], at_once: Mapping[str, float], logins: int = 1
@@ -230,12 +221,11 @@ def measure_single(bench: Bench) -> None:
     others' figures may be off. Where it is too far, nothing is decided.
     """
     count = 50 if bench.quick else 150
-    restricted = ADDON_SIDE + RESTRICTED
     again = bench.stack.enter_context(bench.sides[NATIVE].office())
     bench.furnish([again], {"count": count, "senders": 1})
     for office in bench.offices.values():
         office.call("one_sender")
-    ours = {name: bench.offices[name] for name in (NATIVE, ADDON_SIDE, restricted)}
+    ours = {name: bench.offices[name] for name in (NATIVE, ADDON_SIDE)}
     others = {name: office for name, office in bench.offices.items() if name not in ours}
     with Progress(f"Sending {count} mails of one sender, in turns") as progress:
         rounds = 6 if bench.quick else 24
@@ -245,7 +235,7 @@ def measure_single(bench: Bench) -> None:
             found = bench.interleaved({NATIVE: ours[NATIVE], **others}, 8, count, progress)
             shares |= {name: ratios(found[name], found[NATIVE]) for name in others}
             runs |= {name: found[name] for name in others}
-    for name in (AGAIN, ADDON_SIDE, restricted):
+    for name in (AGAIN, ADDON_SIDE):
         cpu = statistics.median(
             run.cpu / other.cpu for run, other in zip(runs[name], runs[NATIVE], strict=True)
         )
@@ -266,14 +256,13 @@ def measure_companies(bench: Bench) -> None:
     count = 300
     mails = {"count": count, "senders": count, "documents": True, "users": True}
     with bench.all_offices() as offices:
-        writing = bench.furnish(offices.values(), mails, companies=3, servers=3, domains=3)
+        bench.furnish(offices.values(), mails, companies=3, servers=3, domains=3)
         runs = {name: bench.send(office) for name, office in offices.items()}
         at_once = {name: office.call("write_and_send") for name, office in offices.items()}
     if runs[ADDON_SIDE].strays:
         raise BenchError(f"{runs[ADDON_SIDE].strays} mails left through another company's server")
     what = f"{count} mails of {count} users on documents of three companies, a server each"
     bench.tell_sending(what, runs, at_once, logins=3)
-    bench.tell("writing", writing, count=count + 1)
 
 
 def measure_scale(bench: Bench) -> None:
@@ -325,8 +314,7 @@ def measure_memory(bench: Bench) -> None:
     peaks = {name: run.peak / 1024 for name, run in runs.items()}
     shares = {name: peak / peaks[NATIVE] for name, peak in peaks.items()}
     bench.tell("memory", shares, count=first * times)
-    cells = {name: f"{peaks[name]:.0f} ({run.before / 1024:.0f})" for name, run in runs.items()}
-    bench.tell("memory_peak", peaks, cells=cells)
+    bench.tell("memory_peak", peaks)
 
 
 MEASUREMENTS = {

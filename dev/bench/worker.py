@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import gc
-import re
+import resource
 import statistics
 import time
 from collections import Counter
@@ -48,7 +48,6 @@ class Office(OdooHere):
         servers: int = 1,
         domains: int = 1,
         configured: bool = True,
-        restricted: bool = False,
     ) -> None:
         """Make servers, and on the sides that have them companies' options and domains.
 
@@ -58,7 +57,6 @@ class Office(OdooHere):
             server the company's own domain, its others a domain no mail is from.
         :param domains: alias domains in all, shared out evenly (addon only)
         :param configured: False leaves the side's addon as it is after its installation
-        :param restricted: the servers let only their login send
         """
         with self.environment() as env:
             set_param = env["ir.config_parameter"].set_param
@@ -89,11 +87,9 @@ class Office(OdooHere):
                     values["name"] = f"Server {share} of {domain}"
                     values["from_filter"] = f"s{share}.{domain}" if share else domain
                     if configured:
-                        values |= self._own_values(company_id, values, restricted)
+                        values |= self._own_values(company_id, values["from_filter"])
                     # one by one: mail_outbound_static cannot check several at once
                     env["ir.mail_server"].create(values)
-            if restricted and self.side == "addon":
-                env["res.config.settings"].create({"mail_restrict_username": True}).execute()
 
     def _homes(self, env) -> list[tuple[int, str]]:
         """Give id and domain of the companies that were furnished, else of the main one."""
@@ -102,19 +98,14 @@ class Office(OdooHere):
                  enumerate(companies.ids)]  # fmt: skip
         return homes or [(env.company.id, DOMAIN)]
 
-    def _own_values(
-        self, company_id: int, values: dict[str, Any], restricted: bool
-    ) -> dict[str, Any]:
+    def _own_values(self, company_id: int, from_filter: str) -> dict[str, Any]:
         """Give what the side's addon lets one set on a server."""
-        if self.side == "addon":
-            return {"company_id": company_id, "sender_policy": "default" if restricted else "any"}
-        if self.side == "mail_multicompany":
-            return {"company_id": company_id}
-        if self.side == "mail_outbound_static" and restricted:
-            return {"smtp_from": values["smtp_user"]}
-        if self.side == "mail_outbound_static":
-            return {"domain_whitelist": values["from_filter"]}
-        return {}
+        return {
+            "native": {},
+            "addon": {"company_id": company_id, "sender_policy": "any"},
+            "mail_multicompany": {"company_id": company_id},
+            "mail_outbound_static": {"domain_whitelist": from_filter},
+        }[self.side]
 
     def _set_options(self, env, homes: list[tuple[int, str]], share: int) -> None:
         """Give each company its domains and turn all four options on."""
@@ -145,7 +136,7 @@ class Office(OdooHere):
         size: int = 1000,
         documents: bool = False,
         users: bool = False,
-    ) -> float:
+    ) -> None:
         """Put ``count`` mails into the queue, and one more to warm up with.
 
         :param senders: how many different ones; each belongs to one company
@@ -154,7 +145,6 @@ class Office(OdooHere):
         :param size: bytes of HTML, about
         :param documents: each mail is about a contact of its company
         :param users: the senders are internal users; else nobody in the database
-        :return: SQL queries that writing a mail took
         """
         with self.environment() as env:
             self.homes = self._homes(env)[-companies:]
@@ -181,14 +171,9 @@ class Office(OdooHere):
                 )
                 for values, contact_id in zip(self.values, contacts.ids, strict=True):
                     values |= {"model": "res.partner", "res_id": contact_id}
-            env.flush_all()
-            before = env.cr.sql_log_count
             mails = env["mail.mail"].create(self.values)
-            env.flush_all()
-            queries = env.cr.sql_log_count - before
             self.warm_id = mails.ids[-1]
             mails[-1].state = "sent"
-        return queries / (count + 1)
 
     def write_and_send(self) -> float:
         """Write the same mails once more and send them in that transaction, as a button does.
@@ -284,12 +269,12 @@ class Office(OdooHere):
             env.cr.execute(
                 """
                 CREATE TEMPORARY TABLE copies ON COMMIT DROP AS
-                SELECT mail.id AS mail_id, mail.mail_message_id AS message_id,
+                SELECT mail.id AS mail_id, mail.mail_message_id AS old_id,
                        nextval('mail_message_id_seq') AS new_id
                   FROM mail_mail mail, generate_series(2, %s)
                  WHERE mail.state = 'outgoing';
                 INSERT INTO mail_message
-                SELECT copy.* FROM copies JOIN mail_message source ON source.id = message_id,
+                SELECT copy.* FROM copies JOIN mail_message source ON source.id = old_id,
                        jsonb_populate_record(source, jsonb_build_object(
                            'id', new_id, 'message_id', '<copy-' || new_id || '@' || %s || '>'
                        )) copy;
@@ -326,24 +311,22 @@ class Office(OdooHere):
 
         :return: ``mails`` (that were in the queue and no longer are), ``seconds`` (wall), ``cpu``
             (seconds of this process), ``queries`` (statements on all cursors from the call to its
-            return; COMMIT is none), ``states`` (of all mails, count by state), ``peak`` (VmHWM of
-            this process, in kB) and ``before`` (its VmRSS before, in kB)
+            return; COMMIT is none), ``states`` (of all mails, count by state) and ``peak`` (the
+            most memory that this process ever had, in kB)
         """
         gc.collect()
-        before = _memory("VmRSS")
         queued = self._count()["outgoing"]
         outcome = self._process()
         states = self._count()
         mails = queued - states["outgoing"]
-        memory = {"peak": _memory("VmHWM"), "before": before}
-        return {**outcome, **memory, "mails": mails, "states": dict(+states)}
+        return {**outcome, "peak": _memory(), "mails": mails, "states": dict(+states)}
 
     def work_off(self, count: int) -> dict[str, float]:
         """Send at least ``count`` of the mails that wait, as one lane does (the addon only).
 
         All of them are sorted before: what that takes is counted too, for each mail.
 
-        :return: ``sent``; for a mail ``seconds``, ``cpu``, ``queries``; ``peak`` (VmHWM, in kB)
+        :return: ``sent``; for a mail ``seconds``, ``cpu``, ``queries``; ``peak`` memory in kB
         """
         gc.collect()
         with self.environment() as env:
@@ -358,7 +341,7 @@ class Office(OdooHere):
             if sent == before:
                 raise AssertionError(f"{sent} mails were sent, and then none")
         told = {name: sorting[name] / queued + sending[name] / sent for name in sorting}
-        return {**told, "sent": sent, "peak": _memory("VmHWM")}
+        return {**told, "sent": sent, "peak": _memory()}
 
     def _lane(self, work) -> dict[str, float]:
         with self.environment() as env:
@@ -430,6 +413,6 @@ class Office(OdooHere):
         return {kind: min(times) for kind, times in took.items()}
 
 
-def _memory(name: str) -> int:
-    """Return a figure of ``/proc/self/status`` in kB."""
-    return int(re.search(rf"^{name}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.M)[1])
+def _memory() -> int:
+    """Return the most memory that this process ever had, in kB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -12,10 +12,10 @@ from dev.shared import cache_dir
 
 
 def clean(_arguments: Sequence[str]) -> int:
-    """Remove databases and files; the virtual environments are left to ``bootstrap.py``."""
+    """Remove databases and files, the virtual environment that this runs in among them."""
     remove_server()
     for path in cache_dir().iterdir():
-        if path.name in (f"odoo-{SERIES}", "odoo.lock") or path.name.startswith("venv-"):
+        if path.name in (f"odoo-{SERIES}", "odoo.lock"):
             continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)

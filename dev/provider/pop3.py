@@ -65,7 +65,7 @@ def _answer(
     if verb == "LIST":
         sizes = enumerate(map(len, maildrop.values()), 1)
         return _lines(b"%d %d" % (number, size) for number, size in sizes)
-    if verb in ("RETR", "DELE"):
+    if verb in ("RETR", "TOP", "DELE"):
         if not words[0].isdigit() or not 0 < int(words[0]) <= len(maildrop):
             return b"-ERR no such message"
         key = list(maildrop)[int(words[0]) - 1]
@@ -73,6 +73,8 @@ def _answer(
             deleting.add(key)
             return b"+OK"
         mail = re.sub(rb"\r\n|\r|\n", b"\n", maildrop[key]).removesuffix(b"\n")
+        if verb == "TOP":
+            mail = mail.partition(b"\n\n")[0] + b"\n"
         return _lines(mail.split(b"\n"))
     return b"+OK" if verb in ("NOOP", "RSET") else b"-ERR unknown"
 

@@ -363,6 +363,7 @@ def test_pop3_gives_mails_out_until_they_are_deleted(serve):
             assert client.stat() == (2, len(dotted) + len(SECOND))
             assert [line.split()[0] for line in client.list()[1]] == [b"1", b"2"]
             assert b"\r\n".join(client.retr(1)[1]) + b"\r\n" == dotted
+            assert client.top(2, 0)[1] == [b"Subject: second", b""]
             with pytest.raises(poplib.error_proto, match="no such message"):
                 client.dele(3)
     with pop3(provider) as client:

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: LGPL-3.0-only
+"""A lane with real commits: what becomes of the mails beside one that fails.
+
+By each way of telling a server a mail: one command at a time, an envelope in one go, or all of it.
+"""
+
+import threading
+import time
+from contextlib import closing, contextmanager
+from unittest.mock import patch
+
+from odoo import SUPERUSER_ID, api
+from odoo.modules.registry import Registry
+from odoo.tests import tagged
+from odoo.tests.common import BaseCase, get_db_name
+from odoo.tools import mute_logger
+
+from ..dev.provider import Provider
+from ..models import mail_mail
+
+QUIET = (
+    "odoo.sql_db",
+    "odoo.addons.mail.models.mail_mail",
+    "odoo.addons.base.models.ir_mail_server",
+    mail_mail.__name__,
+)
+CHUNKING = ("PIPELINING", "CHUNKING")
+EXTENSIONS = ((), CHUNKING[:1], CHUNKING)
+
+
+@tagged("post_install", "-at_install")
+class TestLane(BaseCase):
+    def setUp(self):
+        super().setUp()
+        self.registry = Registry(get_db_name())
+        self.startPatcher(patch.object(threading.current_thread(), "testing", False))
+        servers = self.registry["ir.mail_server"]
+        self.startPatcher(patch.object(servers, "_is_test_mode", lambda _servers: False))
+        self.provider = Provider({"kevin@odoomommy.com": "secret"})
+        self.addCleanup(self.provider.stop)
+        self.provider.start()
+        with self.worker() as env:
+            server = env["ir.mail_server"].create(
+                {
+                    "name": "Ohm SMTP",
+                    "smtp_host": self.provider.smtp_host,
+                    "smtp_port": self.provider.smtp_port,
+                    "smtp_user": "kevin@odoomommy.com",
+                    "smtp_pass": "secret",
+                    "sender_policy": "login",
+                }
+            )
+            self.server_id = server.id
+            env.cr.commit()  # pylint: disable=invalid-commit
+        self.mail_ids = []
+        self.addCleanup(self.delete)
+
+    def delete(self):
+        with self.worker() as env:
+            env["mail.mail"].search([("mail_server_id", "=", self.server_id)]).unlink()
+            env["ir.mail_server"].browse(self.server_id).unlink()
+            env["mail.lane"].search([("server_id", "=", self.server_id)]).unlink()
+            env.cr.commit()  # pylint: disable=invalid-commit
+
+    @contextmanager
+    def worker(self):
+        """Give the environment of a worker; what he has not committed is rolled back."""
+        with closing(self.registry.cursor()) as cr:
+            yield api.Environment(cr, SUPERUSER_ID, {})
+
+    def write(self, count, **values):
+        """Put mails into the queue."""
+        values = {
+            "email_from": "kevin@odoomommy.com",
+            "email_to": "customer@example.net",
+            "mail_server_id": self.server_id,
+            "auto_delete": False,
+            **values,
+        }
+        with self.worker() as env:
+            mails = env["mail.mail"].create(
+                [{**values, "subject": str(number)} for number in range(count)]
+            )
+            env.cr.commit()  # pylint: disable=invalid-commit
+        self.mail_ids += mails.ids
+        return mails.ids
+
+    def run_lane(self):
+        with self.worker() as env:
+            env["mail.lane"]._run(time.monotonic() + 60)
+
+    def states(self):
+        with self.worker() as env:
+            mails = env["mail.mail"].browse(self.mail_ids).exists()
+            return dict(zip(mails.mapped("subject"), mails.mapped("state"), strict=True))
+
+    def in_flight(self):
+        with self.worker() as env:
+            env.cr.execute("SELECT in_flight FROM mail_lane WHERE server_id = %s", [self.server_id])
+            return [self.mail_ids.index(mail) for mail in env.cr.fetchone()[0] or ()]
+
+    def arrived(self):
+        return [mail.message["Subject"] for mail in self.provider.mails]
+
+    @mute_logger(*QUIET)
+    def test_each_fault_costs_nothing_but_its_mail(self):
+        for extensions in EXTENSIONS:
+            for phase, reply, state in (
+                ("mail", "550 5.1.8 No such sender", "exception"),
+                ("rcpt", "550 5.1.1 Nobody there", "exception"),
+                ("rcpt", "451 4.7.1 Greylisted", "outgoing"),
+                ("end_of_data", "554 5.6.0 No such words", "exception"),
+                ("end_of_data", "451 4.3.0 Not yet", "outgoing"),
+                ("end_of_data", "accept_then_drop", "exception"),
+            ):
+                with self.subTest(extensions=extensions, phase=phase, reply=reply):
+                    self.provider.announces = extensions
+                    self.provider.clear()
+                    self.provider.heal()
+                    self.provider.fail(phase, reply, after=1)
+                    del self.mail_ids[:]
+                    self.write(4)
+                    self.run_lane()
+                    others = {"0": "sent", "2": "sent", "3": "sent"}
+                    self.assertEqual(self.states(), {**others, "1": state})
+                    known = ["1"] if "accept" in reply else []
+                    self.assertEqual(self.arrived(), ["0", *known, "2", "3"])
+                    self.assertEqual(self.in_flight(), [])
+
+    def test_a_mail_to_several_goes_whole_before_the_next_one(self):
+        self.provider.announces = CHUNKING
+        with self.worker() as env:
+            partners = env["res.partner"].create(
+                [{"name": name, "email": f"{name}@example.net"} for name in "ab"]
+            )
+            env.cr.commit()  # pylint: disable=invalid-commit
+        self.write(3, recipient_ids=[(6, 0, partners.ids)])
+        self.run_lane()
+        self.assertEqual(self.arrived(), [subject for subject in "012" for _message in range(3)])
+        self.assertEqual(set(self.states().values()), {"sent"})
+        with self.worker() as env:
+            partners.with_env(env).unlink()
+            env.cr.commit()  # pylint: disable=invalid-commit
