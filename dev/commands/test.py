@@ -53,9 +53,9 @@ APPS = (
     "website_sale",
 )
 
-# The tests that need Odoo run in so many processes, each on a database of its own: two more than
+# The tests that need Odoo run in so many processes, each on a database of its own: one more than
 # two cores, as tests also wait for sockets, and the tours for the browser
-PROCESSES = 4 if (os.cpu_count() or 1) > 1 else 1
+PROCESSES = 3 if (os.cpu_count() or 1) > 1 else 1
 # Begun first are the files that take longest
 LONGEST = (
     "test_tours",
