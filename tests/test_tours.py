@@ -1,19 +1,16 @@
 # SPDX-License-Identifier: LGPL-3.0-only
 """The screens in a real browser, each in English and in Simplified Chinese.
 
-The tours name fields, not texts, so one tour serves both languages. Loading the web client takes
-longest: it is loaded once for each user and language, and goes from view to view.
+The tours name fields, not texts, so one tour serves both languages.
 """
 
-import json
 import shutil
 import unittest
-from concurrent.futures import Future
-from functools import partialmethod
+from functools import wraps
 from unittest.mock import patch
 
 from odoo import api
-from odoo.tests.common import ChromeBrowser, HttpCase, new_test_user, tagged
+from odoo.tests.common import HttpCase, new_test_user, tagged
 from odoo.tools import mute_logger
 
 from ..dev.dns_server import DnsServer
@@ -31,91 +28,29 @@ BUNDLES = (
     "web.assets_tests",
     "bus.websocket_worker_assets",
 )
-#: Odoo gives a step ten seconds, which are few beside other tests
-SECONDS_A_STEP = 60
-
-#: goes to a place, which is what stands behind the # of a URL; ends when the view is there
-GO = """
-new Promise((resolve) => {
-    const {bus} = odoo.__WOWL_DEBUG__.root.env;
-    const shown = ({detail: mode}) => {
-        if (mode !== "new") {
-            bus.removeEventListener("ACTION_MANAGER:UI-UPDATED", shown);
-            resolve();
-        }
-    };
-    bus.addEventListener("ACTION_MANAGER:UI-UPDATED", shown);
-    location.hash = %s;
-})
-"""
 
 
-class OnePage(ChromeBrowser):
-    """Odoo's browser, which stays on the page it has loaded.
+def in_each_language(test):
+    """Run a test once for each language, with nothing left of the one before."""
 
-    Every request uses the test's cursor, and a page makes some of its own accord. So they are let
-    in during a tour, and wait at any other time.
+    @wraps(test)
+    def run(self):
+        for lang in LANGUAGES:
+            with self.subTest(lang=lang):
+                savepoint = self.env.cr.savepoint()
+                try:
+                    self.env["res.users"].search([]).write({"lang": lang})
+                    test(self)
+                finally:
+                    savepoint.close(rollback=True)
+                    self.env.invalidate_all()
+                    self.registry.clear_caches()
 
-    :param lock: what a request takes first; the test has it
-    """
-
-    def __init__(self, test_class, lock):
-        super().__init__(test_class)
-        self.lock = lock
-        self.lets_in = False
-        self.loaded = False
-
-    def navigate_to(self, url, wait_stop=False):
-        if url == "about:blank":
-            super().navigate_to(url, wait_stop)
-            return
-        self.lock.release()
-        self.lets_in = True
-        if self.loaded:
-            place = json.dumps(url.partition("#")[2])
-            params = {"expression": GO % place, "awaitPromise": True}
-            self._websocket_request("Runtime.evaluate", params=params, timeout=SECONDS_A_STEP)
-        else:
-            super().navigate_to(url, wait_stop)
-            self.loaded = True
-
-    def delete_cookie(self, name, **kwargs):
-        """The page that stays goes on with it."""
-
-    def clear(self):
-        """Get ready for the next tour, after one that failed by leaving the page."""
-        if self.lets_in:
-            HttpCase._wait_remaining_requests(self.test_class)
-            self.lock.acquire()
-            self.lets_in = False
-        ended = self._result.done() and not self._result.cancelled()
-        if ended and not self._result.exception() and not self.had_failure:
-            self._result = Future()
-        else:
-            self.leave()
-
-    def leave(self):
-        """Leave the page."""
-        ChromeBrowser.clear(self)
-        self.loaded = False
+    return run
 
 
-def in_each_language(case):
-    """Have every test of a class in each language: all in the first, then all in the next."""
-    for name, test in list(vars(case).items()):
-        if name.startswith("test_") and callable(test):
-            delattr(case, name)
-            for lang in LANGUAGES:
-                run = partialmethod(case.speaking, test, lang)
-                setattr(case, name.replace("test", f"test_{lang}", 1), run)
-    return case
-
-
-@in_each_language
 @tagged("post_install", "-at_install")
 class TestTours(HttpCase):
-    registry_test_mode = False  # the class is in it, not each test
-
     @classmethod
     def setUpClass(cls):
         if not any(map(shutil.which, BROWSERS)):
@@ -145,53 +80,26 @@ class TestTours(HttpCase):
             name="慕容紫英",
             email="zy@odoomommy.com",
         )
-        cls.registry.enter_test_mode(cls.cr)
-        cls.addClassCleanup(cls.registry.leave_test_mode)
-        cls.registry.test_lock.acquire()
-        cls.addClassCleanup(cls.let_the_last_requests_in)
-
-    @classmethod
-    def let_the_last_requests_in(cls):
-        cls.registry.test_lock.release()
-        HttpCase._wait_remaining_requests(cls)
-
-    @classmethod
-    def start_browser(cls):
-        if not cls.browser:
-            cls.browser = OnePage(cls, cls.registry.test_lock)
-            cls.page_of = None
-            cls.addClassCleanup(cls.terminate_browser)
-
-    def _wait_remaining_requests(self, timeout=10):
-        """They wait for the test: see :class:`OnePage`."""
-
-    def speaking(self, test, lang):
-        """Run a test with users of one language."""
-        self.env["res.users"].search([]).write({"lang": lang})
-        test(self)
 
     def start_tour(self, url_path, tour_name, **kwargs):
         """Start a tour, once the web client speaks the user's language."""
         user = self.env["res.users"].search([("login", "=", kwargs["login"])])
-        self.start_browser()
-        if self.page_of != (user, user.lang):
-            self.browser.leave()
-        type(self).page_of = (user, user.lang)
-        manager = "odoo.__DEBUG__.services['web_tour.tour']"
-        tour = f"{manager}.tours['{tour_name}']"
-        return super().start_tour(
-            url_path,
-            tour_name,
-            ready=f"{tour}.ready"
-            f" && odoo.__WOWL_DEBUG__?.root?.env.services.user.lang === '{user.lang}'",
-            # a tour leaves no number of the delay behind, which the next one in the page needs
-            code=f"{manager}.running_step_delay = 0;"
-            f" {tour}.steps.forEach((step) => {{step.timeout = {SECONDS_A_STEP * 1000}}});"
-            f" odoo.startTour('{tour_name}')",
-            timeout=5 * SECONDS_A_STEP,
-            **kwargs,
+        ready = (
+            f"odoo.__DEBUG__.services['web_tour.tour'].tours['{tour_name}'].ready"
+            f" && odoo.__WOWL_DEBUG__?.root?.env.services.user.lang === '{user.lang}'"
         )
+        try:
+            return super().start_tour(url_path, tour_name, ready=ready, **kwargs)
+        finally:
+            # The bus goes on asking for its websocket, and every request uses the test's cursor
+            self.terminate_browser()
+            self._wait_remaining_requests()
 
+    def authenticate(self, user, password):
+        with self.registry.test_lock:  # for the requests that were under way all the same
+            return super().authenticate(user, password)
+
+    @in_each_language
     def test_settings(self):
         """Restrict Username on and Catch All off are there after General Settings were saved."""
         self.start_tour(
@@ -204,6 +112,7 @@ class TestTours(HttpCase):
         self.assertEqual(get_param("mail_company_routing.catch_all"), "False")
         self.assertEqual(get_param("mail_company_routing.sender_name_format"), "name_company")
 
+    @in_each_language
     def test_mail_server(self):
         """A login that is no address is refused while Restrict Username is on, then fixed."""
         self.env["res.config.settings"].create({"mail_restrict_username": True}).execute()
@@ -215,6 +124,7 @@ class TestTours(HttpCase):
         server = self.env["ir.mail_server"].search([("name", "=", "Relay of Ohm")])
         self.assertEqual(server.sender_address, "kevin@odoomommy.com")
 
+    @in_each_language
     def test_company(self):
         """The company's options are saved; its Reply-To address is shown while it is typed."""
         self.company.alias_domain_id = self.domain
@@ -229,6 +139,7 @@ class TestTours(HttpCase):
         self.assertTrue(self.company.mail_server_by_domain)
         self.assertTrue(self.company.mail_server_by_reply_to)
 
+    @in_each_language
     def test_alias_domain(self):
         """A domain typed in Chinese is kept in ASCII and shown as it was typed."""
         self.start_tour(
@@ -239,6 +150,7 @@ class TestTours(HttpCase):
         created = self.env["mail.alias.domain"].search([("name", "=", "xn--fsqu00a.xn--fiqs8s")])
         self.assertEqual(created.reply_domain_id, self.domain)
 
+    @in_each_language
     def test_checkup(self):
         """A finding is fixed where it is seen; DNS is asked on a click, and says what to enter."""
         dns = DnsServer(
@@ -268,7 +180,8 @@ class TestTours(HttpCase):
         )
         self.assertEqual(server.sender_policy, "login")
 
-    def test_the_users_preferences(self):
+    @in_each_language
+    def test_preferences(self):
         """An ordinary user sets his Outgoing Email Domain of one company: three clicks."""
         trading, wood = self.env["res.company"].create(
             [
@@ -330,6 +243,7 @@ class TestTours(HttpCase):
         return f"/web#model=res.partner&view_type=form&id={document.id}"
 
     @mute_logger("odoo.addons.mail.models.mail_mail", "odoo.addons.base.models.ir_mail_server")
+    @in_each_language
     def test_a_refused_mail(self):
         """Two clicks from the red envelope to the queue; the provider then takes the mail."""
         with Provider({"kevin@odoomommy.com": "secret"}, "tencent") as provider:
@@ -339,6 +253,7 @@ class TestTours(HttpCase):
             self.env["mail.mail"].process_email_queue()
             self.assertEqual([mail.mail_from for mail in provider.mails], ["kevin@odoomommy.com"])
 
+    @in_each_language
     def test_a_sent_mail(self):
         """Two clicks from the envelope to what happened."""
         with Provider({"kevin@odoomommy.com": "secret"}, "any") as provider:

@@ -54,11 +54,12 @@ APPS = (
 )
 
 # The tests that need Odoo run in so many processes, each on a database of its own: one more than
-# two cores, as tests also wait for sockets, and the tours for the browser
+# two cores, as tests also wait for sockets
 PROCESSES = 3 if (os.cpu_count() or 1) > 1 else 1
+# Odoo gives a browser ten seconds a step: these run when no other tests do
+ALONE = ("tests/test_tours.py",)
 # Begun first are the files that take longest
 LONGEST = (
-    "test_tours",
     "test_faults",
     "test_adversary",
     "test_mailbox_guess",
@@ -163,7 +164,12 @@ def _test_on_odoo(options: Sequence[str], paths: Sequence[str]) -> int:
     shared = options[:1] == ["-n"]
     say("Tests on Odoo" + (f", in {PROCESSES} processes" if shared else ""))
     with database(MODULES) as name:
-        return run_pytest(name, [*options, *paths], odoo_config(name, http_enable=True))
+        config = odoo_config(name, http_enable=True)
+        if not shared:
+            return run_pytest(name, [*options, *paths], config)
+        together = [path for path in paths if path not in ALONE]
+        code = run_pytest(name, [*options, *together], config)
+        return max(code, run_pytest(name, ALONE, config))
 
 
 def _longest_first(path: Path) -> tuple[int, str]:
