@@ -300,13 +300,14 @@ class IrMailServer(models.Model):
         self._patch_method("_smtp_login", _smtp_login)
 
     def _unregister_hook(self):
-        super()._unregister_hook()
+        result = super()._unregister_hook()
         patched = vars(type(self)).get("_smtp_login")
         if patched and patched.__module__ == __name__:
             del type(self)._smtp_login
+        return result
 
     def _smtp_login(self, connection, smtp_user, smtp_password):
-        self._log_in(super()._smtp_login, connection, smtp_user, smtp_password)
+        return self._log_in(super()._smtp_login, connection, smtp_user, smtp_password)
 
     def _log_in(self, login, connection, smtp_user, smtp_password):
         """Log in; a lane waits no longer for this than for other answers.

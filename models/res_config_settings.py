@@ -169,6 +169,7 @@ class ResConfigSettings(models.TransientModel):
             facts, settings=dataclasses.replace(facts.settings, restrict_username=True)
         )
         # sudo: the setting is for all companies; whose servers may not be read are only counted
+        # pylint: disable-next=no-search-all
         servers = self.env["ir.mail_server"].sudo().search([])
         servers = servers.filtered(
             lambda server: (

@@ -68,7 +68,7 @@ class TestLane(BaseCase):
         with closing(self.registry.cursor()) as cr:
             yield api.Environment(cr, SUPERUSER_ID, {})
 
-    def write(self, count, **values):
+    def queue(self, count, **values):
         """Put mails into the queue."""
         values = {
             "email_from": "kevin@odoomommy.com",
@@ -119,7 +119,7 @@ class TestLane(BaseCase):
                     self.provider.heal()
                     self.provider.fail(phase, reply, after=1)
                     del self.mail_ids[:]
-                    self.write(4)
+                    self.queue(4)
                     self.run_lane()
                     others = {"0": "sent", "2": "sent", "3": "sent"}
                     self.assertEqual(self.states(), {**others, "1": state})
@@ -134,7 +134,7 @@ class TestLane(BaseCase):
                 [{"name": name, "email": f"{name}@example.net"} for name in "ab"]
             )
             env.cr.commit()  # pylint: disable=invalid-commit
-        self.write(3, recipient_ids=[(6, 0, partners.ids)])
+        self.queue(3, recipient_ids=[(6, 0, partners.ids)])
         self.run_lane()
         self.assertEqual(self.arrived(), [subject for subject in "012" for _message in range(3)])
         self.assertEqual(set(self.states().values()), {"sent"})
