@@ -11,6 +11,7 @@ from .test_companies import TwoCompaniesCase
 @tagged("post_install", "-at_install")
 class TestOutgoingDomain(TwoCompaniesCase):
     def lines(self, user, reader=None):
+        user.invalidate_recordset(["outgoing_domain_ids"])  # of a new user none are known
         return user.with_user(reader or user).outgoing_domain_ids
 
     def write_own(self, user, line, domain):

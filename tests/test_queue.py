@@ -245,7 +245,7 @@ class TestQueue(MailRoutingCase):
         line = checkup.line_ids.filtered(lambda line: line.fix == "try_now")
         self.assertEqual(line.grade, "stops")
         self.provider_.heal()
-        self.assertIn("1 mails", line.action_fix()["params"]["message"])
+        self.assertIn("in the queue: 1.", line.action_fix()["params"]["message"])
         self.run_queue()
         self.env.invalidate_all()
         self.assertEqual((mail.state, sent.waiting_reason), ("sent", False))

@@ -28,6 +28,8 @@ BUNDLES = (
     "web.assets_tests",
     "bus.websocket_worker_assets",
 )
+#: Odoo gives a step ten seconds, which are few on a busy machine
+SECONDS_A_STEP = 60
 
 
 def in_each_language(test):
@@ -84,12 +86,17 @@ class TestTours(HttpCase):
     def start_tour(self, url_path, tour_name, **kwargs):
         """Start a tour, once the web client speaks the user's language."""
         user = self.env["res.users"].search([("login", "=", kwargs["login"])])
+        tour = f"odoo.__DEBUG__.services['web_tour.tour'].tours['{tour_name}']"
         ready = (
-            f"odoo.__DEBUG__.services['web_tour.tour'].tours['{tour_name}'].ready"
-            f" && odoo.__WOWL_DEBUG__?.root?.env.services.user.lang === '{user.lang}'"
+            f"{tour}.ready && odoo.__WOWL_DEBUG__?.root?.env.services.user.lang === '{user.lang}'"
         )
+        code = (
+            f"{tour}.steps.forEach((step) => {{step.timeout = {SECONDS_A_STEP * 1000}}});"
+            f" odoo.startTour('{tour_name}')"
+        )
+        kwargs.update(code=code, ready=ready, timeout=5 * SECONDS_A_STEP)
         try:
-            return super().start_tour(url_path, tour_name, ready=ready, **kwargs)
+            return super().start_tour(url_path, tour_name, **kwargs)
         finally:
             # The bus goes on asking for its websocket, and every request uses the test's cursor
             self.terminate_browser()
