@@ -42,6 +42,21 @@ class TestCheckup(TwoCompaniesCase):
         self.a.mail_server_by_domain = False
         self.assertFound("A does not use its outgoing servers", self.a)
 
+    def test_a_server_of_one_company_that_serves_the_others_too(self):
+        """A mailbox that was set up while there was one company has no company."""
+        words = "A SMTP has no company."
+        self.server_a.write({"sender_policy": "login", "company_id": False})
+        self.assertFound(words, self.server_a)
+        (told,) = [text for text in self.findings() if words in text]
+        self.assertIn("leaves from kevin@a.com, the domain of A", told)
+        self.assertNotIn(" B", told, "it has a server of its own")
+        self.server_a.company_id = self.a
+        self.assertNotFound(words)
+        # a domain of several companies is nobody's alone
+        self.server_a.company_id = False
+        self.b.alias_domain_id = self.a.alias_domain_id
+        self.assertNotFound(words)
+
     def test_two_companies_with_one_reply_to(self):
         self.assertNotFound("have one Reply-To address")
         shared = self.env["mail.alias.domain"].create({"name": "g.com", "company_id": False})

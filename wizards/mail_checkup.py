@@ -476,6 +476,7 @@ class MailCheckup(models.TransientModel):
                         server,
                         "stops",
                     )
+                yield from self._check_shared(server, fact, facts)
             elif server.smtp_host in hosts and hosts[server.smtp_host].restricted:
                 yield Finding(
                     _(
@@ -489,6 +490,39 @@ class MailCheckup(models.TransientModel):
                     "stops",
                     fix="restrict",
                 )
+
+    @api.model
+    def _check_shared(self, server, fact, facts):
+        """Find a server that was set up for one company, and by now serves others as well.
+
+        Its login is in the Email Domain of that company: others' mail leaves from there.
+        """
+        domain = fact.sender_address.partition("@")[2]
+        owners = [
+            company
+            for company in facts.companies
+            if company.domain_id and facts.domain[company.domain_id].name == domain
+        ]
+        if fact.company_id or len(owners) != 1:
+            return
+        with_servers = {one.company_id for one in facts.servers}
+        others = self._companies().filtered(
+            lambda company: company.id != owners[0].id and company.id not in with_servers
+        )
+        if others:
+            yield Finding(
+                _(
+                    "%(server)s has no company. So the mail of %(others)s, which have no server of"
+                    " their own, leaves from %(address)s, the domain of %(owner)s. If that is not"
+                    " wanted, set the server's company, and set up a mailbox for the others.",
+                    server=server.name,
+                    others=", ".join(others.mapped("name")),
+                    address=fact.sender_address,
+                    owner=owners[0].name,
+                ),
+                server,
+                "better",
+            )
 
     @api.model
     def _check_basic_authentication(self):
