@@ -772,8 +772,8 @@ class MailLane(models.Model):
 
         An administrator who turns Odoo's own Email Queue Manager off wants all mail to wait.
         """
-        manager = self.env.ref("mail.ir_cron_mail_scheduler_action", raise_if_not_found=False)
-        if self.env["mail.routing"]._is_active() and (not manager or manager.sudo().active):
+        manager = self.env["ir.cron"]._queue_manager()
+        if self.env["mail.routing"]._is_active() and (not manager or manager.active):
             self._run(time.monotonic() + SLICE)
 
     @api.model

@@ -88,9 +88,8 @@ class TestClaims(BaseCase):
             self.assertFree()
 
 
-@tagged("post_install", "-at_install")
-class TestTurns(BaseCase):
-    """With real commits, in transactions of several workers."""
+class TurnsCase(BaseCase):
+    """A provider and its server, with real commits, in transactions of several workers."""
 
     def setUp(self):
         super().setUp()
@@ -118,7 +117,9 @@ class TestTurns(BaseCase):
 
     def delete(self):
         with self.worker() as env:
-            env["mail.mail"].search([("lane_server_id", "=", self.server_id)]).unlink()
+            of_server = ["|", ("lane_server_id", "=", self.server_id)]
+            of_server.append(("mail_server_id", "=", self.server_id))
+            env["mail.mail"].search(of_server).unlink()
             env["ir.mail_server"].browse(self.server_id).unlink()
             env["mail.lane"].search([("server_id", "=", self.server_id)]).unlink()
             env.cr.commit()  # pylint: disable=invalid-commit
@@ -129,6 +130,9 @@ class TestTurns(BaseCase):
         with closing(self.registry.cursor()) as cr:
             yield api.Environment(cr, SUPERUSER_ID, {})
 
+
+@tagged("post_install", "-at_install")
+class TestTurns(TurnsCase):
     def turn(self, env, **options):
         return env["mail.lane"]._turn(self.server_id, **options)
 

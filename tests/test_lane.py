@@ -4,19 +4,13 @@
 By each way of telling a server a mail: one command at a time, an envelope in one go, or all of it.
 """
 
-import threading
 import time
-from contextlib import closing, contextmanager
-from unittest.mock import patch
 
-from odoo import SUPERUSER_ID, api
-from odoo.modules.registry import Registry
 from odoo.tests import tagged
-from odoo.tests.common import BaseCase, get_db_name
 from odoo.tools import mute_logger
 
-from ..dev.provider import Provider
 from ..models import mail_mail
+from .test_claims import TurnsCase
 
 QUIET = (
     "odoo.sql_db",
@@ -29,44 +23,10 @@ EXTENSIONS = ((), CHUNKING[:1], CHUNKING)
 
 
 @tagged("post_install", "-at_install")
-class TestLane(BaseCase):
+class TestLane(TurnsCase):
     def setUp(self):
         super().setUp()
-        self.registry = Registry(get_db_name())
-        self.startPatcher(patch.object(threading.current_thread(), "testing", False))
-        servers = self.registry["ir.mail_server"]
-        self.startPatcher(patch.object(servers, "_is_test_mode", lambda _servers: False))
-        self.provider = Provider({"kevin@odoomommy.com": "secret"})
-        self.addCleanup(self.provider.stop)
-        self.provider.start()
-        with self.worker() as env:
-            server = env["ir.mail_server"].create(
-                {
-                    "name": "Ohm SMTP",
-                    "smtp_host": self.provider.smtp_host,
-                    "smtp_port": self.provider.smtp_port,
-                    "smtp_user": "kevin@odoomommy.com",
-                    "smtp_pass": "secret",
-                    "sender_policy": "login",
-                }
-            )
-            self.server_id = server.id
-            env.cr.commit()  # pylint: disable=invalid-commit
         self.mail_ids = []
-        self.addCleanup(self.delete)
-
-    def delete(self):
-        with self.worker() as env:
-            env["mail.mail"].search([("mail_server_id", "=", self.server_id)]).unlink()
-            env["ir.mail_server"].browse(self.server_id).unlink()
-            env["mail.lane"].search([("server_id", "=", self.server_id)]).unlink()
-            env.cr.commit()  # pylint: disable=invalid-commit
-
-    @contextmanager
-    def worker(self):
-        """Give the environment of a worker; what he has not committed is rolled back."""
-        with closing(self.registry.cursor()) as cr:
-            yield api.Environment(cr, SUPERUSER_ID, {})
 
     def queue(self, count, **values):
         """Put mails into the queue."""
