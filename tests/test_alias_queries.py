@@ -28,11 +28,12 @@ class TestQueries(TwoCompaniesCase):
         """Give kind -> queries of a mail of it, all caches of a process warm."""
         self.lead = self.env["crm.lead"].create({"name": "L", "company_id": self.a.id})
         reference = self.lead.message_post(body="Offer").message_id
+        sender = f"stranger{self.lead.id}@example.net"  # one who is not writing too often
         counted = {}
         for warm in (False, True):
             for number, (kind, (headers, answers)) in enumerate(KINDS.items()):
                 message = EmailMessage()
-                for name, value in {"From": "stranger@example.net", **headers}.items():
+                for name, value in {"From": sender, **headers}.items():
                     message[name] = value
                 message["Subject"] = kind
                 message["Message-ID"] = f"<{warm}.{number}.{self.lead.id}@example.net>"
@@ -61,9 +62,15 @@ class TestQueries(TwoCompaniesCase):
                 for name, model in (("sales", "crm.lead"), ("partners", "res.partner"))
             ]
         )
-        without = self.count()
-        aliases.write({"alias_domain_id": self.a.alias_domain_id.id})
-        aliases[:1].alias_incoming_local = True  # the general domain's mail arrives here too
-        with_domain = self.count()
+        # in turns, and the fewest of three: CRM itself takes one more now and then
+        fewest = {}
+        for _turn in range(3):
+            for domain in (self.a.alias_domain_id.browse(), self.a.alias_domain_id):
+                aliases.alias_domain_id = domain
+                aliases[:1].alias_incoming_local = True  # the general domain's mail arrives too
+                counts = fewest.setdefault(domain, {})
+                for kind, queries in self.count().items():
+                    counts[kind] = min(queries, counts.get(kind, queries))
+        without, with_domain = fewest.values()
         for kind, queries in with_domain.items():
             self.assertLessEqual(queries, without[kind], kind)
